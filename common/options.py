@@ -1,0 +1,153 @@
+"""What every benchmark can be told from the command line, and how a command line becomes a config."""
+
+import dataclasses
+import difflib
+import os
+import time
+import types
+import typing
+from dataclasses import dataclass
+
+from absl import flags
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: the fields that every application's Config has beside its own numbers."""
+
+    profile: str = "quick"
+    seed: int | None = None             # None: taken from the clock, as the rules ask
+    data_dir: str = ""                  # "": the embedded data, in the cache folder
+    output_dir: str = ""                # "": runs/<application>-<framework>-<profile>-<seed>
+    device: str = "cpu"                 # cpu or cuda
+    precision: str = "fp32"             # fp32, bf16, or fp64 (for parity)
+    compile: bool = False               # torch.compile, XLA, paddle.jit
+    workers: int = 0                    # data processes; 0: threads of this process
+    threads: int = 2                    # data threads when there are no workers
+    resume: bool = False
+    target: float = 0.0                 # the quality that ends the run
+    num_epochs: int = 1                 # the run is aborted after as many
+    evaluate_every_epochs: int = 1
+    evaluate_first_epoch: int = 1       # MLPerf's evaluation offset, counted from 1
+    checkpoint_every_steps: int = 0     # beside the one after each epoch; 0: none
+    application: str = ""               # set from the command, for the log
+    framework: str = ""
+
+
+# These say how and where to run, not what is computed: a resumed run may change them.
+MAY_CHANGE_ON_RESUME = (
+    "data_dir",
+    "output_dir",
+    "device",
+    "compile",
+    "workers",
+    "threads",
+    "resume",
+    "framework",
+    "num_epochs",
+    "target",
+    "checkpoint_every_steps",
+)
+
+CHOICES = {"device": ("cpu", "cuda"), "precision": ("fp32", "bf16", "fp64")}
+
+
+def define_flags():
+    """The flags of every variant, alike.  Returns an absl FlagValues of its own.
+
+    The defaults are None: "not given", so that a profile's own number stands.
+    """
+    values = flags.FlagValues()
+
+    def define(define_flag, name, explanation, **more):
+        define_flag(name, None, explanation, flag_values=values, **more)
+
+    flags.DEFINE_enum("profile", "quick", ["quick", "reference"], "which benchmark", values)
+    define(flags.DEFINE_integer, "seed", "random seed; default: the clock", lower_bound=0)
+    define(flags.DEFINE_string, "data_dir", "folder of the dataset; default: embedded data")
+    define(flags.DEFINE_string, "output_dir", "run folder: log, result, checkpoints")
+    flags.DEFINE_enum("device", None, CHOICES["device"], "where to compute", values)
+    flags.DEFINE_enum("precision", None, CHOICES["precision"], "of the arithmetic", values)
+    define(flags.DEFINE_boolean, "compile", "compile the training step")
+    define(flags.DEFINE_boolean, "resume", "go on from the run folder's checkpoint")
+    define(flags.DEFINE_float, "target", "quality that ends the run")
+    define(flags.DEFINE_integer, "max_epochs", "abort after as many epochs", lower_bound=1)
+    define(flags.DEFINE_integer, "workers", "data worker processes; 0: threads", lower_bound=0)
+    define(flags.DEFINE_integer, "processes", "training processes on this host", lower_bound=1)
+    define(flags.DEFINE_integer, "nodes", "hosts", lower_bound=1)
+    define(flags.DEFINE_integer, "node_rank", "number of this host, from 0", lower_bound=0)
+    define(flags.DEFINE_string, "master", "HOST:PORT of the first host")
+    flags.DEFINE_multi_string("set", [], "NAME=VALUE: any field of config.py", values)
+    return values
+
+
+def parse(profiles, argv):
+    """The config that a command line asks for.
+
+    profiles: {"quick": Config, "reference": Config}.  argv: the flags, without the program's name.
+    Raises UserError for an unknown flag, field or value.
+    """
+    values = define_flags()
+    try:
+        rest = values(["", *argv])[1:]
+    except flags.Error as error:
+        raise UserError(f"{str(error).splitlines()[0]} See the README for the flags.") from None
+    if rest:
+        raise UserError(f"{rest[0]!r}: not a flag. Flags look like --seed=1.")
+    config = profiles[values.profile]
+    changes = {}
+    for name in ("seed", "data_dir", "output_dir", "device", "precision", "compile", "resume",
+                 "target", "workers"):
+        if values[name].value is not None:
+            changes[name] = values[name].value
+    if values.max_epochs is not None:
+        changes["num_epochs"] = values.max_epochs
+    for assignment in values.set:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UserError(f"--set {assignment}: expected NAME=VALUE.")
+        changes[name] = parse_field(config, name, text)
+    config = dataclasses.replace(config, **changes)
+    if config.seed is None:
+        # The launcher gives the processes of one run a seed in common; see launch.py.
+        config = dataclasses.replace(config, seed=time.time_ns() % 2**31)
+    return config
+
+
+def parse_field(config, name, text):
+    """The value of a config field from its text.  Raises UserError for a wrong name or value."""
+    fields = typing.get_type_hints(type(config))
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"--set {name}: no such field.{hint} Known: {', '.join(sorted(fields))}.")
+    kind = fields[name]
+    try:
+        value = _convert(kind, text)
+    except ValueError:
+        shown = getattr(kind, "__name__", str(kind))
+        raise UserError(f"--set {name}={text}: expected {shown}.") from None
+    if name in CHOICES and value not in CHOICES[name]:
+        raise UserError(f"--set {name}={text}: expected one of {', '.join(CHOICES[name])}.")
+    return value
+
+
+def _convert(kind, text):
+    if isinstance(kind, types.UnionType):  # int | None
+        return None if text == "None" else _convert(typing.get_args(kind)[0], text)
+    if typing.get_origin(kind) is tuple:
+        element = typing.get_args(kind)[0]
+        return tuple(_convert(element, part) for part in text.strip("()").split(",") if part)
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return kind(text)
+
+
+def default_output_dir(config):
+    """Where a run goes when nobody says: runs/, one folder per application, framework, seed."""
+    name = f"{config.application}-{config.framework}-{config.profile}-{config.seed}"
+    return os.path.join("runs", name)

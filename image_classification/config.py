@@ -1,0 +1,166 @@
+"""Every number of the image classification benchmark: ResNet-50 v1.5 on ImageNet.
+
+He et al. 2015, "Deep Residual Learning for Image Recognition"; MLPerf Training v0.5 and v0.6.
+"""
+
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from common.options import Options
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The reference benchmark; QUICK below changes what a laptop needs changed."""
+
+    # Data.  Counts: ILSVRC2012.  Transforms: MLPerf v0.5 imagenet_preprocessing.py.
+    num_classes: int = 1000                           # the rules accept 1000 or 1001
+    num_train_images: int | None = 1_281_167          # None: as many as the folder holds
+    num_eval_images: int | None = 50_000
+    image_size: int = 224                             # side of the square the network sees
+    resize_size: int = 256                            # evaluation: short side before the crop
+    crop_area: tuple[float, ...] = (0.05, 1.0)        # of the image
+    crop_aspect: tuple[float, ...] = (0.75, 1.33)     # width / height
+    min_object_covered: float = 0.1                   # the object is the whole image
+    crop_attempts: int = 100                          # then the whole image
+    mean_rgb: tuple[float, ...] = (123.68, 116.78, 103.94)   # on the 0..255 scale; no division
+
+    # Network.  Paper, table 1; stride on the 3x3 convolution: "v1.5".
+    blocks: tuple[int, ...] = (3, 4, 6, 3)            # bottleneck blocks in each layer
+    stem_width: int = 64
+    widths: tuple[int, ...] = (64, 128, 256, 512)     # of the 3x3 convolutions, per layer
+    expansion: int = 4                                # a block gives expansion x width channels
+    batch_norm_momentum: float = 0.9                  # share of the old value
+    batch_norm_epsilon: float = 1e-5
+    classifier_stddev: float = 0.01                   # v0.6; v0.5 had Glorot uniform
+
+    # Loss and optimizer.
+    label_smoothing: float = 0.0
+    weight_decay: float = 1e-4                        # all but batch norm's scale and offset
+    optimizer: str = "sgd"                            # sgd (v0.5) or lars (v0.6)
+    momentum: float = 0.9
+    lars_trust: float = 0.001                         # You et al. 2017, eq. 6
+    batch_size: int = 256                             # global, over all processes
+    eval_batch_size: int = 256                        # global; changes speed, not numbers
+
+    # Learning rate.  sgd: 0.128 per 256 images, divided by ten at the boundaries (v0.5).
+    # lars: polynomial decay of power 2 to end_learning_rate (v0.6).
+    schedule: str = "step"                            # step or polynomial
+    learning_rate_per_256: float = 0.128
+    warmup_epochs: float = 5.0                        # linear from 0
+    boundary_epochs: tuple[float, ...] = (30.0, 60.0, 80.0, 90.0)
+    decay_factor: float = 0.1
+    decay_epochs: float = 90.0                        # polynomial: the epoch it ends at
+    end_learning_rate: float = 1e-4
+
+
+REFERENCE = Config(
+    profile="reference",
+    target=0.759,                                     # v0.6; v0.5: --target=0.749
+    num_epochs=100,
+    evaluate_every_epochs=4,
+    evaluate_first_epoch=4,
+    checkpoint_every_steps=1000,
+    workers=4,
+)
+
+# About a minute on two cores, without a network connection: see README.md, "Quick".
+QUICK = replace(
+    REFERENCE,
+    profile="quick",
+    target=0.9,
+    num_epochs=30,
+    evaluate_every_epochs=1,
+    evaluate_first_epoch=1,
+    checkpoint_every_steps=0,
+    workers=0,
+    num_classes=10,
+    num_train_images=None,
+    num_eval_images=None,
+    image_size=64,
+    resize_size=64,
+    crop_area=(0.5, 1.0),
+    blocks=(1, 1, 1, 1),
+    stem_width=16,
+    widths=(16, 32, 64, 128),
+    batch_size=64,
+    learning_rate_per_256=0.256,
+    warmup_epochs=1.0,
+    boundary_epochs=(8.0, 16.0, 24.0, 28.0),
+)
+
+
+def check(config):
+    """The config, if its numbers fit together.  Raises UserError."""
+    if config.image_size % 4:
+        raise UserError(
+            f"image_size={config.image_size}: expected a multiple of 4, or the frameworks' "
+            "pooling would place its windows differently."
+        )
+    if len(config.blocks) != len(config.widths):
+        raise UserError(
+            f"blocks={config.blocks}, widths={config.widths}: expected as many of each."
+        )
+    for name, known in (("optimizer", ("sgd", "lars")), ("schedule", ("step", "polynomial"))):
+        if getattr(config, name) not in known:
+            raise UserError(
+                f"{name}={getattr(config, name)}: expected one of {', '.join(known)}."
+            )
+    return config
+
+
+def learning_rate(config, step):
+    """Learning rate of an optimizer step, counted from 0.
+
+    sgd, v0.5: linear from 0 over int(warmup * spe) steps, spe = steps per epoch, a fraction; then
+    divided by ten *after* int(spe * boundary).  lars, v0.6: polynomial of power 2 after the warmup.
+    """
+    steps_per_epoch = config.num_train_images / config.batch_size
+    peak = config.learning_rate_per_256 * config.batch_size / 256
+    warmup_steps = int(config.warmup_epochs * steps_per_epoch)
+    if config.schedule == "polynomial":
+        if step <= warmup_steps and warmup_steps:
+            return peak * step / warmup_steps
+        decay_steps = int(config.decay_epochs * steps_per_epoch) - warmup_steps + 1
+        done = min(max(1, step - warmup_steps), decay_steps) / decay_steps
+        return config.end_learning_rate + (peak - config.end_learning_rate) * (1 - done) ** 2
+    if step < warmup_steps:
+        return peak * step / warmup_steps
+    passed = sum(step > int(steps_per_epoch * epoch) for epoch in config.boundary_epochs)
+    return peak * config.decay_factor**passed
+
+
+def log_values(config):
+    """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log."""
+    steps_per_epoch = config.num_train_images / config.batch_size
+    peak = config.learning_rate_per_256 * config.batch_size / 256
+    values = {
+        "global_batch_size": config.batch_size,
+        "train_samples": config.num_train_images,
+        "eval_samples": config.num_eval_images,
+        "gradient_accumulation_steps": 1,
+        "opt_name": config.optimizer,
+        "opt_base_learning_rate": peak,
+        "opt_learning_rate_warmup_epochs": config.warmup_epochs,
+        "model_bn_span": config.batch_size,
+    }
+    if config.schedule == "step":
+        values["opt_learning_rate_decay_boundary_epochs"] = list(config.boundary_epochs)
+        values["opt_weight_decay"] = config.weight_decay
+        values["opt_momentum"] = config.momentum
+        return values
+    prefix = f"{config.optimizer}_opt"
+    warmup_steps = int(config.warmup_epochs * steps_per_epoch)
+    decay_steps = int(config.decay_epochs * steps_per_epoch) - warmup_steps + 1
+    values |= {
+        f"{prefix}_base_learning_rate": peak,
+        f"{prefix}_end_learning_rate": config.end_learning_rate,
+        f"{prefix}_learning_rate_decay_poly_power": 2,
+        f"{prefix}_learning_rate_decay_steps": decay_steps,
+        f"{prefix}_learning_rate_warmup_epochs": config.warmup_epochs,
+        f"{prefix}_momentum": config.momentum,
+        f"{prefix}_weight_decay": config.weight_decay,
+    }
+    if config.optimizer == "lars":
+        values["lars_epsilon"] = 0.0
+    return values

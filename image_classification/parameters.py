@@ -1,0 +1,120 @@
+"""Canonical names, shapes and initial values of ResNet's parameters, for every framework.
+
+Layouts: convolution [out, in, height, width]; dense [out, in].  The names are the attribute paths
+of the three model.py.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of the network."""
+
+    shape: tuple[int, ...]
+    kind: str         # convolution, dense or vector: tells an adapter which axes to turn
+    initial: str      # variance_scaling, normal, ones or zeros
+    trained: bool     # False: a moving statistic
+    decayed: bool     # weight decay applies: MLPerf v0.5 spares batch norm alone
+
+
+def block_plan(config):
+    """(in_channels, width, stride, projects) of each bottleneck block.  Paper, table 1.
+
+    The first block of a layer projects its shortcut, and halves the picture in all layers but the
+    first.
+    """
+    plan = []
+    channels = config.stem_width
+    for layer_index, (num_blocks, width) in enumerate(zip(config.blocks, config.widths)):
+        for block_index in range(num_blocks):
+            stride = 2 if layer_index > 0 and block_index == 0 else 1
+            plan.append((channels, width, stride, block_index == 0))
+            channels = width * config.expansion
+    return plan
+
+
+def specification(config):
+    """{name: Parameter} of the whole network, in forward order."""
+    parameters = {}
+
+    def convolution(name, in_channels, out_channels, kernel_size):
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        initial = "variance_scaling"
+        parameters[f"{name}.weight"] = Parameter(shape, "convolution", initial, True, True)
+
+    def batch_norm(name, channels):
+        # Ones in every block: MLPerf v0.5 starts no residual branch at zero.
+        parameters[f"{name}.weight"] = Parameter((channels,), "vector", "ones", True, False)
+        parameters[f"{name}.bias"] = Parameter((channels,), "vector", "zeros", True, False)
+        parameters[f"{name}.running_mean"] = Parameter(
+            (channels,), "vector", "zeros", False, False
+        )
+        parameters[f"{name}.running_var"] = Parameter((channels,), "vector", "ones", False, False)
+
+    convolution("stem", 3, config.stem_width, 7)
+    batch_norm("stem_norm", config.stem_width)
+    for index, (in_channels, width, _, projects) in enumerate(block_plan(config)):
+        block = f"blocks.{index}"
+        out_channels = width * config.expansion
+        convolution(f"{block}.convolution1", in_channels, width, 1)
+        batch_norm(f"{block}.norm1", width)
+        convolution(f"{block}.convolution2", width, width, 3)
+        batch_norm(f"{block}.norm2", width)
+        convolution(f"{block}.convolution3", width, out_channels, 1)
+        batch_norm(f"{block}.norm3", out_channels)
+        if projects:
+            convolution(f"{block}.shortcut", in_channels, out_channels, 1)
+            batch_norm(f"{block}.shortcut_norm", out_channels)
+    features = config.widths[-1] * config.expansion
+    parameters["classifier.weight"] = Parameter(
+        (config.num_classes, features), "dense", "normal", True, True
+    )
+    parameters["classifier.bias"] = Parameter(
+        (config.num_classes,), "vector", "zeros", True, True
+    )
+    return parameters
+
+
+def initial_parameters(config):
+    """{name: float32 array}: the values that every framework starts from, drawn from config.seed.
+
+    Each tensor has a stream of its own, so a change to one leaves the others.
+    """
+    return {
+        name: initial_value(parameter, config, np.random.default_rng([config.seed, _hash(name)]))
+        for name, parameter in specification(config).items()
+    }
+
+
+def initial_value(parameter, config, rng):
+    """float32 array: one parameter's initial value.
+
+    variance_scaling: truncated normal of variance 1 / fan_in (MLPerf v0.5's initialiser; its README
+    says He's 2 / fan_in, its code does not).
+    """
+    if parameter.initial == "zeros":
+        return np.zeros(parameter.shape, np.float32)
+    if parameter.initial == "ones":
+        return np.ones(parameter.shape, np.float32)
+    if parameter.initial == "normal":
+        return rng.normal(0.0, config.classifier_stddev, parameter.shape).astype(np.float32)
+    fan_in = np.prod(parameter.shape[1:])
+    # 0.8796: the standard deviation of a unit normal cut off at two sigma.
+    stddev = np.sqrt(1.0 / fan_in) / 0.87962566103423978
+    return (truncated_normal(rng, parameter.shape) * stddev).astype(np.float32)
+
+
+def truncated_normal(rng, shape):
+    """float64 array of a unit normal, redrawn where it lies beyond two sigma."""
+    values = rng.standard_normal(shape)
+    while (outside := np.abs(values) > 2.0).any():
+        values[outside] = rng.standard_normal(outside.sum())
+    return values
+
+
+def _hash(name):
+    return zlib.crc32(name.encode())
