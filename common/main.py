@@ -8,8 +8,9 @@ import dataclasses
 import importlib
 import os
 import sys
+import time
 
-from common import options
+from common import checkpoint, options
 from common.errors import UserError
 
 FRAMEWORKS = ("pytorch", "tensorflow", "paddlepaddle")
@@ -20,9 +21,19 @@ def load_config(application, framework, argv):
     module = application_module(application, "config")
     config = options.parse({"quick": module.QUICK, "reference": module.REFERENCE}, argv)
     config = dataclasses.replace(config, application=application, framework=framework)
+    if config.resume and not config.output_dir:
+        raise UserError("--resume: name the run's folder with --output_dir.")
+    if config.seed is None:
+        seed = checkpoint.saved_seed(config.output_dir) if config.resume else None
+        config = dataclasses.replace(config, seed=seed if seed is not None else clock_seed())
     if not config.output_dir:
         config = dataclasses.replace(config, output_dir=options.default_output_dir(config))
     return application_module(application, "data").prepare(module.check(config))
+
+
+def clock_seed():
+    """A seed from the clock, as the rules allow; the launcher gives one to all processes."""
+    return time.time_ns() % 2**31
 
 
 def application_module(application, name):

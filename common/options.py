@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import os
-import time
 import types
 import typing
 from dataclasses import dataclass
@@ -83,19 +82,26 @@ def define_flags():
     return values
 
 
+def parse_flags(argv):
+    """The flags' values.  Raises UserError for an unknown flag or value."""
+    values = define_flags()
+    try:
+        rest = values(["", *argv])[1:]
+    except flags.Error as error:
+        message = " ".join(str(error).split()).removeprefix("flag ")
+        raise UserError(f"{message} See README.md for the flags.") from None
+    if rest:
+        raise UserError(f"{rest[0]!r}: not a flag. Flags look like --seed=1.")
+    return values
+
+
 def parse(profiles, argv):
     """The config that a command line asks for.
 
     profiles: {"quick": Config, "reference": Config}.  argv: the flags, without the program's name.
     Raises UserError for an unknown flag, field or value.
     """
-    values = define_flags()
-    try:
-        rest = values(["", *argv])[1:]
-    except flags.Error as error:
-        raise UserError(f"{str(error).splitlines()[0]} See the README for the flags.") from None
-    if rest:
-        raise UserError(f"{rest[0]!r}: not a flag. Flags look like --seed=1.")
+    values = parse_flags(argv)
     config = profiles[values.profile]
     changes = {}
     for name in ("seed", "data_dir", "output_dir", "device", "precision", "compile", "resume",
@@ -109,11 +115,7 @@ def parse(profiles, argv):
         if not equals:
             raise UserError(f"--set {assignment}: expected NAME=VALUE.")
         changes[name] = parse_field(config, name, text)
-    config = dataclasses.replace(config, **changes)
-    if config.seed is None:
-        # The launcher gives the processes of one run a seed in common; see launch.py.
-        config = dataclasses.replace(config, seed=time.time_ns() % 2**31)
-    return config
+    return dataclasses.replace(config, **changes)
 
 
 def parse_field(config, name, text):

@@ -1,0 +1,144 @@
+"""One checkpoint format for every framework: a safetensors file with canonical names.
+
+Tensors are named group/name, as in velocity/stem.weight; the run's position stands as JSON in the
+file's header.  A file appears whole or not at all, and the newest two are kept.
+"""
+
+import errno
+import glob
+import hashlib
+import json
+import os
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from common.errors import UserError
+
+FORMAT = 1
+KEPT = 2
+
+
+def path(folder, step):
+    """The name of a step's checkpoint."""
+    return os.path.join(folder, f"step_{step:010d}.safetensors")
+
+
+def paths(folder):
+    """All checkpoints in a folder, the newest last."""
+    return sorted(glob.glob(os.path.join(glob.escape(folder), "step_*.safetensors")))
+
+
+def save_tensors(file, tensors, metadata=None):
+    """Writes {name: array} to a safetensors file, whole or not at all.
+
+    safetensors writes the raw buffer of a transposed array, in the wrong order and without a word:
+    so each array is made contiguous here, and the file is read back and compared.
+    """
+    # ascontiguousarray would turn a scalar into shape [1].
+    tensors = {n: np.ascontiguousarray(a) if np.ndim(a) else np.asarray(a)
+               for n, a in tensors.items()}
+    temporary = f"{file}.{os.getpid()}.tmp"
+    try:
+        safetensors.numpy.save_file(tensors, temporary, metadata)
+        written = safetensors.numpy.load_file(temporary)
+        for name, array in tensors.items():
+            if not np.array_equal(written[name].view(np.uint8), array.view(np.uint8)):
+                raise RuntimeError(f"{temporary}: {name} was not written as it is")
+        with open(temporary, "rb") as opened:
+            os.fsync(opened.fileno())
+        os.replace(temporary, file)
+        sync_folder(os.path.dirname(file))
+    except (OSError, safetensors.SafetensorError) as error:
+        if getattr(error, "errno", None) == errno.ENOSPC or "No space" in str(error):
+            raise UserError(f"{file}: the disk is full. Make room and --resume.") from None
+        raise UserError(f"{file}: cannot be written: {error}") from None
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def sync_folder(folder):
+    """Makes renames in a folder last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def digest(tensors):
+    """sha256 over names, types, shapes and values."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        total.update(f"{name} {array.dtype} {np.shape(tensors[name])}\n".encode())
+        total.update(array.view(np.uint8).reshape(-1).data if array.size else b"")
+    return total.hexdigest()
+
+
+def save(folder, state, position):
+    """Saves a run.  state: {group: {name: array}}.  position: plain data, "step" among it.
+
+    Raises UserError when the disk is full; the checkpoint before stays.
+    """
+    os.makedirs(folder, exist_ok=True)
+    tensors = {f"{g}/{n}": array for g, arrays in state.items() for n, array in arrays.items()}
+    position = position | {"format": FORMAT, "sha256": digest(tensors)}
+    save_tensors(path(folder, position["step"]), tensors, {"run": json.dumps(position)})
+    for old in paths(folder)[:-KEPT]:
+        os.remove(old)
+
+
+def read_position(file):
+    """The position in a checkpoint's header.  Raises UserError."""
+    try:
+        with safetensors.safe_open(file, "numpy") as opened:
+            position = json.loads((opened.metadata() or {})["run"])
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise UserError(_damaged(file, error)) from None
+    if position["format"] > FORMAT:
+        raise UserError(
+            f"{file}: written in format {position['format']}, this program knows {FORMAT}. "
+            "Resume with the newer program that wrote it."
+        )
+    return position
+
+
+def saved_seed(output_dir):
+    """The seed of the run in a folder, or None where it has no checkpoint."""
+    saved = paths(os.path.join(output_dir, "checkpoint"))
+    return read_position(saved[-1])["config"]["seed"] if saved else None
+
+
+def load(file, expected):
+    """{group: {name: array}} of a checkpoint.
+
+    expected: {group: {name: array}} of the run that wants it.  Raises UserError when the names or
+    shapes differ, or the file's sum is wrong.
+    """
+    position = read_position(file)
+    try:
+        tensors = safetensors.numpy.load_file(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(_damaged(file, error)) from None
+    if digest(tensors) != position["sha256"]:
+        raise UserError(_damaged(file, "its sum is wrong"))
+    wanted = {f"{g}/{n}": np.shape(a) for g, arrays in expected.items() for n, a in arrays.items()}
+    for name in sorted(wanted.keys() | tensors.keys()):
+        has = tensors[name].shape if name in tensors else "nothing"
+        if has != wanted.get(name, "nothing"):
+            raise UserError(
+                f"{file}: holds another model: {name} is {has}, "
+                f"this run has {wanted.get(name, 'nothing')}."
+            )
+    state = {}
+    for name, array in tensors.items():
+        group, _, rest = name.partition("/")
+        state.setdefault(group, {})[rest] = array
+    return state
+
+
+def _damaged(file, error):
+    return f"{file}: damaged ({error}). Remove it to resume from the checkpoint before."

@@ -1,0 +1,35 @@
+# Sourced.  make_environment NAME REQUIREMENTS...: sets PYTHON to an interpreter that has them.
+#
+# The virtual environment .venv/NAME is made on first use and kept up to date by a stamp over the
+# requirements.  Where PYTHON is set already, that interpreter is used and nothing is installed.
+
+make_environment() {
+    local name=$1
+    shift
+    local root
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    if [ -n "${PYTHON:-}" ]; then
+        "$PYTHON" "$root/common/requirements.py" "$@"
+        return
+    fi
+    local folder=$root/.venv/$name
+    PYTHON=$folder/bin/python
+    local stamp
+    stamp=$(cat "$root/constraints.txt" "$root/common/requirements.txt" "$@" | cksum)
+    if [ -x "$PYTHON" ] && grep -qsxF "$stamp" "$folder/installed"; then
+        return
+    fi
+    (
+        mkdir -p "$root/.venv"
+        flock 9  # two runs started at once make it once
+        if ! grep -qsxF "$stamp" "$folder/installed"; then
+            echo "Making the Python environment .venv/$name (once)" >&2
+            [ -x "$PYTHON" ] || "${PYTHON3:-python3.11}" -m venv "$folder"
+            local arguments=()
+            for file in "$@"; do arguments+=(-r "$file"); done
+            "$PYTHON" -m pip install --quiet --disable-pip-version-check \
+                -c "$root/constraints.txt" "${arguments[@]}" >&2
+            echo "$stamp" >> "$folder/installed"
+        fi
+    ) 9> "$root/.venv.lock"
+}

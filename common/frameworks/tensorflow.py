@@ -1,0 +1,225 @@
+"""What TensorFlow calls the few things that every variant needs of its framework.
+
+Twins: pytorch.py and paddlepaddle.py.  No operators, layers or losses live here.
+"""
+
+import json
+import os
+import pickle
+import resource
+
+import numpy as np
+
+# Before the import: TensorFlow's own greetings hide a user's errors.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf  # noqa: E402
+
+from common.errors import UserError  # noqa: E402
+
+# Axes that turn a canonical array into this framework's own layout.
+AXES = {"convolution": (2, 3, 1, 0), "dense": (1, 0), "vector": (0,)}
+
+DTYPES = {"fp32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
+
+_dtype = tf.float32
+_strategy = None
+
+
+def start(config):
+    """Sets device, precision, threads and, among several processes, the process group."""
+    global _dtype, _strategy
+    _dtype = DTYPES[config.precision]
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.experimental.enable_op_determinism()
+    gpus = tf.config.list_physical_devices("GPU")
+    if config.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif not gpus:
+        raise UserError("--device=cuda: TensorFlow finds no GPU here. Use --device=cpu.")
+    else:
+        local_rank = int(os.environ.get("LOCAL_RANK", 0))
+        tf.config.set_visible_devices(gpus[local_rank], "GPU")
+        tf.config.experimental.set_memory_growth(gpus[local_rank], True)
+    if "TF_CONFIG" in os.environ:
+        _strategy = tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def stop():
+    """Leaves the process group."""
+    global _strategy
+    _strategy = None
+
+
+def rank():
+    """This process's number, from 0."""
+    return json.loads(os.environ["TF_CONFIG"])["task"]["index"] if _strategy else 0
+
+
+def world_size():
+    """How many processes train together."""
+    return _strategy.num_replicas_in_sync if _strategy else 1
+
+
+def dtype():
+    """The type of parameters and sums; bf16 touches only what `autocast` covers."""
+    return _dtype
+
+
+def synchronize():
+    """Waits until the device has done what it was given."""
+    if tf.config.get_visible_devices("GPU"):
+        tf.test.experimental.sync_devices()
+
+
+def autocast(config):
+    """The type that --precision=bf16 computes in: what the images are cast to."""
+    return tf.bfloat16 if config.precision == "bf16" else _dtype
+
+
+def compiled(function, config):
+    """The function as one graph, through XLA where --compile asks for it."""
+    return tf.function(function, jit_compile=config.compile)
+
+
+def variable(shape, trainable=True):
+    """A variable to be filled by `load`."""
+    return tf.Variable(tf.zeros(shape, _dtype), trainable=trainable)
+
+
+def zeros_like(variables):
+    """{name: variable of zeros}, for an optimizer's sums."""
+    return {n: tf.Variable(tf.zeros_like(v), trainable=False) for n, v in variables.items()}
+
+
+def put(batch):
+    """{name: numpy array} -> {name: tensor} on the device."""
+    return {name: tf.convert_to_tensor(array) for name, array in batch.items()}
+
+
+def get(tensor):
+    """Tensor -> numpy array."""
+    return tf.cast(tensor, tf.float32).numpy() if tensor.dtype == tf.bfloat16 else tensor.numpy()
+
+
+def _variables(module, prefix=""):
+    """{attribute path: variable} of a module, lists by their numbers."""
+    found = {}
+    items = enumerate(module) if isinstance(module, (list, tuple)) else vars(module).items()
+    for name, value in items:
+        if isinstance(value, tf.Variable):
+            found[f"{prefix}{name}"] = value
+        elif isinstance(value, tf.Module) or (
+            not str(name).startswith("_") and isinstance(value, (list, tuple))
+        ):
+            found |= _variables(value, f"{prefix}{name}.")
+    return found
+
+
+def split(network, specification):
+    """Two {canonical name: variable}: what the optimizer trains, and the moving statistics."""
+    tensors = _variables(network)
+    trained = {n: tensors[n] for n, p in specification.items() if p.trained}
+    statistics = {n: tensors[n] for n, p in specification.items() if not p.trained}
+    return trained, statistics
+
+
+def load(network, arrays, specification):
+    """Puts canonical arrays into the network."""
+    tensors = _variables(network)
+    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
+    for name, parameter in specification.items():
+        tensors[name].assign(from_canonical(arrays[name], parameter))
+
+
+def dump(network, specification):
+    """{canonical name: array in canonical layout} of the whole network."""
+    tensors = _variables(network)
+    return {n: to_canonical(tensors[n], p) for n, p in specification.items()}
+
+
+def from_canonical(array, parameter):
+    """numpy array in canonical layout -> tensor in this framework's."""
+    return tf.constant(array.transpose(AXES[parameter.kind]), _dtype)
+
+
+def to_canonical(tensor, parameter):
+    """Tensor in this framework's layout -> contiguous numpy array in the canonical one."""
+    axes = np.argsort(AXES[parameter.kind])
+    return np.ascontiguousarray(tensor.numpy().transpose(axes))
+
+
+def dump_slot(optimizer, slot, weights, specification):
+    """{canonical name: array}: one of the optimizer's sums; zeros before the first step."""
+    return {n: to_canonical(optimizer[slot][n], specification[n]) for n in weights}
+
+
+def load_slot(optimizer, slot, weights, specification, arrays):
+    """Takes back what dump_slot gave."""
+    for name in weights:
+        optimizer[slot][name].assign(from_canonical(arrays[name], specification[name]))
+
+
+def average(tensors):
+    """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
+    if world_size() == 1:
+        return tensors
+    flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors.values()], axis=0)
+    flat = _strategy.run(_mean, args=([flat],))[0]
+    parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors.values()])
+    return {n: tf.reshape(part, t.shape) for (n, t), part in zip(tensors.items(), parts)}
+
+
+def _mean(tensors):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+
+def average_in_place(tensors):
+    """Sets each variable to its mean over all processes."""
+    if world_size() > 1:
+        values = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
+        for tensor, mean in zip(tensors.values(), average(values).values()):
+            tensor.assign(mean)
+
+
+def gather(value):
+    """[value of rank 0, value of rank 1, ...], on every process.  value: any picklable object."""
+    if world_size() == 1:
+        return [value]
+    # Bytes padded to the longest: the collective wants one shape.
+    data = np.frombuffer(pickle.dumps(value), np.uint8).astype(np.int32)
+    lengths = _gather(tf.constant([len(data)]))
+    padded = np.pad(data, (0, lengths.max() - len(data)))
+    rows = _gather(tf.constant(padded)[None])
+    return [pickle.loads(r[:n].astype(np.uint8).tobytes()) for r, n in zip(rows, lengths)]
+
+
+@tf.function(reduce_retracing=True)
+def _gather_rows(tensor):
+    return _strategy.run(lambda t: tf.distribute.get_replica_context().all_gather(t, 0), (tensor,))
+
+
+def _gather(tensor):
+    return _gather_rows(tensor).numpy()
+
+
+def describe():
+    """{what: text} of the framework, its device and its threads, for the log."""
+    gpus = tf.config.get_visible_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    return {
+        "framework": "tensorflow",
+        "version": tf.__version__,
+        "device": details.get("device_name", "cpu"),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "environment": {n: v for n, v in os.environ.items() if n.startswith(("OMP_", "TF_"))},
+    }
+
+
+def peak_memory_bytes():
+    """The most memory held so far: the GPU's, or this process's resident set on the CPU."""
+    if tf.config.get_visible_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

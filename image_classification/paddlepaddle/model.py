@@ -1,0 +1,161 @@
+"""ResNet with bottleneck blocks, "v1.5", in PaddlePaddle.  He et al. 2015, sec. 3 and 4.
+
+Attribute paths are the canonical names of parameters.py.
+B batch, H height, W width, C channels, K classes.
+"""
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from common.frameworks.paddlepaddle import buffer, parameter
+from image_classification.parameters import block_plan
+
+
+class Convolution(nn.Layer):
+    """A square convolution without bias: the batch norm that follows would cancel it."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride):
+        super().__init__()
+        shape = [out_channels, in_channels, kernel_size, kernel_size]
+        self.weight = parameter(shape)
+        self.stride = stride
+        # Alike on all sides; "same" padding would shift the window of a strided convolution.
+        self.padding = (kernel_size - 1) // 2
+
+    def forward(self, images):
+        """images: [B, C, H, W].  Returns [B, out, H / stride, W / stride]."""
+        return F.conv2d(images, self.weight, stride=self.stride, padding=self.padding)
+
+
+class BatchNorm(nn.Layer):
+    """Batch normalisation per channel, over this process's part of the batch.
+
+    The moving variance is the unbiased one, n / (n - 1), as in the reference.
+    """
+
+    def __init__(self, channels, config):
+        super().__init__()
+        self.weight = parameter([channels])
+        self.bias = parameter([channels])
+        self.register_buffer("running_mean", buffer([channels]))
+        self.register_buffer("running_var", buffer([channels]))
+        self.momentum = config.batch_norm_momentum
+        self.epsilon = config.batch_norm_epsilon
+
+    def forward(self, images, training):
+        """images: [B, C, H, W].  Returns the same shape; training moves the statistics."""
+        # A copy: the backward pass keeps what it was given, and move() changes running_var.
+        variance = self.running_var.clone()
+        output = F.batch_norm(
+            images,
+            self.running_mean,
+            variance,
+            self.weight,
+            self.bias,
+            training=training,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
+        if training:
+            self.move(variance, images.size // images.shape[1])
+        return output
+
+    def move(self, variance, count):
+        """Moves the variance, which PaddlePaddle moved by the biased one, by n / (n - 1)."""
+        with paddle.no_grad():
+            missing = (variance - self.momentum * self.running_var) / (count - 1.0)
+            paddle.assign(variance + missing, self.running_var)
+
+
+class Bottleneck(nn.Layer):
+    """1x1, 3x3, 1x1 convolutions beside a shortcut.  Paper, fig. 5 right.
+
+    The stride is on the 3x3 convolution ("v1.5"), not on the first 1x1 as in the paper.
+    """
+
+    def __init__(self, in_channels, width, stride, projects, config):
+        super().__init__()
+        out_channels = width * config.expansion
+        self.convolution1 = Convolution(in_channels, width, 1, 1)
+        self.norm1 = BatchNorm(width, config)
+        self.convolution2 = Convolution(width, width, 3, stride)
+        self.norm2 = BatchNorm(width, config)
+        self.convolution3 = Convolution(width, out_channels, 1, 1)
+        self.norm3 = BatchNorm(out_channels, config)
+        self.projects = projects
+        if projects:
+            self.shortcut = Convolution(in_channels, out_channels, 1, stride)
+            self.shortcut_norm = BatchNorm(out_channels, config)
+
+    def forward(self, images, training, points, name):
+        """images: [B, C, H, W].  Returns [B, width * expansion, H / stride, W / stride]."""
+        x = F.relu(self.norm1(self.convolution1(images), training))
+        points[f"{name}.norm1"] = x
+        x = F.relu(self.norm2(self.convolution2(x), training))
+        points[f"{name}.norm2"] = x
+        x = self.norm3(self.convolution3(x), training)
+        points[f"{name}.norm3"] = x
+        shortcut = images
+        if self.projects:
+            shortcut = self.shortcut_norm(self.shortcut(images), training)
+            points[f"{name}.shortcut_norm"] = shortcut
+        return F.relu(x + shortcut)
+
+
+class ResNet(nn.Layer):
+    """The whole network: stem, blocks, average pooling, classifier.  Paper, table 1."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.stem = Convolution(3, config.stem_width, 7, 2)
+        self.stem_norm = BatchNorm(config.stem_width, config)
+        self.blocks = nn.LayerList([Bottleneck(*plan, config) for plan in block_plan(config)])
+        features = config.widths[-1] * config.expansion
+        self.classifier = Dense(features, config.num_classes)
+
+    def forward(self, images, training, points):
+        """images: [B, 3, H, W].  Returns logits [B, K]; fills points with named activations."""
+        x = F.relu(self.stem_norm(self.stem(images), training))  # [B, C, H / 2, W / 2]
+        points["stem_norm"] = x
+        # Pads right and bottom alone, as the reference's "same" padding does on even sizes.
+        x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  # [B, C, H / 4, W / 4]
+        for index, block in enumerate(self.blocks):
+            x = block(x, training, points, f"blocks.{index}")
+            points[f"blocks.{index}"] = x
+        x = x.mean(axis=[2, 3])  # [B, C]
+        points["pooled"] = x
+        logits = self.classifier(x)  # [B, K]
+        points["logits"] = logits
+        return logits
+
+
+class Dense(nn.Layer):
+    """A fully connected layer with bias."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.weight = parameter([in_features, out_features])
+        self.bias = parameter([out_features])
+
+    def forward(self, features):
+        """features: [B, in].  Returns [B, out]."""
+        return F.linear(features, self.weight, self.bias)
+
+
+def normalize(images, config, dtype):
+    """images: uint8 [B, H, W, 3].  Returns [B, 3, H, W] less the mean colour, not divided."""
+    mean = paddle.to_tensor(config.mean_rgb, dtype=dtype)
+    images = images.astype(dtype) - mean
+    return images.transpose([0, 3, 1, 2])
+
+
+def cross_entropy(logits, labels, label_smoothing):
+    """Mean over the batch of the cross-entropy with smoothed labels.  Szegedy et al. 2015, sec. 7.
+
+    logits: [B, K].  labels: int64 [B].  Returns a scalar.
+    """
+    log_probabilities = F.log_softmax(logits, axis=1)  # [B, K]
+    picked = paddle.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]  # [B]
+    spread = log_probabilities.mean(axis=1)  # [B]
+    return -((1.0 - label_smoothing) * picked + label_smoothing * spread).mean()

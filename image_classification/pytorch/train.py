@@ -1,0 +1,120 @@
+"""Trains ResNet in PyTorch to the target accuracy."""
+
+import torch
+
+from common.frameworks import pytorch as framework
+from common.run import Run
+from image_classification import data
+from image_classification.config import learning_rate
+from image_classification.parameters import initial_parameters, specification
+from image_classification.pytorch.model import ResNet, cross_entropy, normalize
+from image_classification.quality import QUALITY
+
+
+class Trainer:
+    """One network, its optimizer, one step, and the evaluation's forward pass."""
+
+    def __init__(self, config, parameters):
+        self.config = config
+        self.specification = specification(config)
+        self.network = ResNet(config)
+        framework.load(self.network, parameters, self.specification)
+        self.weights, self.statistics = framework.split(self.network, self.specification)
+        self.optimizer = torch.optim.SGD(self.weights.values(), lr=0.0, momentum=config.momentum)
+        self.loss = framework.compiled(self.loss, config)
+
+    def loss(self, batch):
+        """Forward pass in training.  Returns the loss, a scalar, and the named activations."""
+        points = {}
+        images = normalize(batch["images"], self.config, framework.dtype())
+        with framework.autocast(self.config):
+            logits = self.network(images, True, points)
+        logits = logits.to(framework.dtype())
+        return cross_entropy(logits, batch["labels"], self.config.label_smoothing), points
+
+    def gradients(self, batch):
+        """Returns the loss, the named activations, and {name: gradient} on this process's part."""
+        loss, points = self.loss(batch)
+        gradients = torch.autograd.grad(loss, list(self.weights.values()))
+        return loss.detach(), points, dict(zip(self.weights, gradients))
+
+    def update(self, gradients, rate):
+        """Momentum: v = momentum v + g, w = w - rate v, with g = gradient + decay w.
+
+        lars (You et al. 2017, eq. 6 and 7) puts a rate of each tensor's own inside v; it leaves
+        vectors undecayed, at the plain rate.
+        """
+        lars = self.config.optimizer == "lars"
+        for name, weight in self.weights.items():
+            gradient = gradients[name]
+            decay = self.config.weight_decay if self.specification[name].decayed else 0.0
+            if lars and weight.ndim == 1:
+                gradient = rate * gradient
+            elif lars:
+                trust = lars_trust(self.config, weight, gradient)
+                gradient = rate * trust * (gradient + decay * weight)
+            elif decay:
+                gradient = gradient + decay * weight
+            weight.grad = gradient
+        self.optimizer.param_groups[0]["lr"] = 1.0 if lars else rate
+        self.optimizer.step()
+
+    def train_step(self, batch, step):
+        """One optimizer step on this process's part of a global batch.  Returns the loss."""
+        return self.compiled_step(framework.put(batch), learning_rate(self.config, step))
+
+    def compiled_step(self, batch, rate):
+        """What train_step does on the device."""
+        loss, _, gradients = self.gradients(batch)
+        with torch.no_grad():
+            self.update(framework.average(gradients), rate)
+            framework.average_in_place(self.statistics)
+        return loss
+
+    def predict(self, batch):
+        """The likeliest class of each image.  Returns int64 [B], on the host."""
+        return framework.get(self.compiled_predict(framework.put(batch)))
+
+    @torch.no_grad()
+    def compiled_predict(self, batch):
+        """What predict does on the device."""
+        images = normalize(batch["images"], self.config, framework.dtype())
+        with framework.autocast(self.config):
+            logits = self.network(images, False, {})
+        return logits.argmax(dim=1)
+
+    def state(self):
+        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
+        return {
+            "parameter": framework.dump(self.network, self.specification),
+            "velocity": framework.dump_slot(
+                self.optimizer, "momentum_buffer", self.weights, self.specification
+            ),
+        }
+
+    def load_state(self, state):
+        """Takes back what `state` gave, here or in another framework."""
+        framework.load(self.network, state["parameter"], self.specification)
+        framework.load_slot(
+            self.optimizer, "momentum_buffer", self.weights, self.specification, state["velocity"]
+        )
+
+
+def lars_trust(config, weight, gradient):
+    """The layer's own rate: trust |w| / (|g| + decay |w|); 1 where a norm is 0."""
+    weight_norm = torch.linalg.vector_norm(weight)
+    gradient_norm = torch.linalg.vector_norm(gradient)
+    rate = config.lars_trust * weight_norm / (gradient_norm + config.weight_decay * weight_norm)
+    return torch.where((weight_norm > 0) & (gradient_norm > 0), rate, torch.ones_like(rate))
+
+
+def main(config):
+    """Trains until the target is met or the epochs are over.  Returns success or aborted."""
+    with Run(config, QUALITY, framework) as run:
+        trainer = Trainer(config, initial_parameters(config))
+        run.restore(trainer)
+        for epoch in run.epochs():
+            for batch in run.batches(data.batches(config, "train", epoch)):
+                run.step(trainer.train_step(batch, run.steps))
+            run.evaluate(trainer.predict, data.batches(config, "test", epoch))
+        return run.status

@@ -1,0 +1,178 @@
+"""ResNet with bottleneck blocks, "v1.5", in TensorFlow.  He et al. 2015, sec. 3 and 4.
+
+Attribute paths are the canonical names of parameters.py.
+B batch, H height, W width, C channels, K classes.
+"""
+
+import tensorflow as tf
+
+from common.frameworks.tensorflow import variable
+from image_classification.parameters import block_plan
+
+
+class Convolution(tf.Module):
+    """A square convolution without bias: the batch norm that follows would cancel it."""
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride):
+        super().__init__()
+        shape = [kernel_size, kernel_size, in_channels, out_channels]
+        self.weight = variable(shape)
+        self.stride = stride
+        # Alike on all sides; "same" padding would shift the window of a strided convolution.
+        padding = (kernel_size - 1) // 2
+        self.padding = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
+
+    def __call__(self, images):
+        """images: [B, H, W, C].  Returns [B, H / stride, W / stride, out]."""
+        weight = tf.cast(self.weight, images.dtype)
+        return tf.nn.conv2d(images, weight, strides=self.stride, padding=self.padding)
+
+
+class BatchNorm(tf.Module):
+    """Batch normalisation per channel, over this process's part of the batch.
+
+    The moving variance is the unbiased one, n / (n - 1), as in the reference.
+    """
+
+    def __init__(self, channels, config):
+        super().__init__()
+        self.weight = variable([channels])
+        self.bias = variable([channels])
+        self.running_mean = variable([channels], trainable=False)
+        self.running_var = variable([channels], trainable=False)
+        self.momentum = config.batch_norm_momentum
+        self.epsilon = config.batch_norm_epsilon
+
+    def __call__(self, images, training):
+        """images: [B, H, W, C].  Returns the same shape; training moves the statistics."""
+        if images.dtype == tf.float64:
+            return self.in_float64(images, training)  # the fused kernel has none
+        if not training:
+            images, _, _ = tf.compat.v1.nn.fused_batch_norm(
+                images,
+                self.weight,
+                self.bias,
+                mean=self.running_mean,
+                variance=self.running_var,
+                epsilon=self.epsilon,
+                is_training=False,
+            )
+            return images
+        images, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            images,
+            self.weight,
+            self.bias,
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        self.move(mean, variance)
+        return images
+
+    def in_float64(self, images, training):
+        """The same from its formula."""
+        mean, variance = self.running_mean, self.running_var
+        if training:
+            mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
+            count = tf.cast(tf.size(images) / tf.size(mean), images.dtype)
+            self.move(mean, variance * count / (count - 1.0))
+        return tf.nn.batch_normalization(
+            images, mean, variance, self.bias, self.weight, self.epsilon
+        )
+
+    def move(self, mean, variance):
+        """Moves the statistics towards those of a batch."""
+        for running, value in ((self.running_mean, mean), (self.running_var, variance)):
+            running.assign(self.momentum * running + (1.0 - self.momentum) * value)
+
+
+class Bottleneck(tf.Module):
+    """1x1, 3x3, 1x1 convolutions beside a shortcut.  Paper, fig. 5 right.
+
+    The stride is on the 3x3 convolution ("v1.5"), not on the first 1x1 as in the paper.
+    """
+
+    def __init__(self, in_channels, width, stride, projects, config):
+        super().__init__()
+        out_channels = width * config.expansion
+        self.convolution1 = Convolution(in_channels, width, 1, 1)
+        self.norm1 = BatchNorm(width, config)
+        self.convolution2 = Convolution(width, width, 3, stride)
+        self.norm2 = BatchNorm(width, config)
+        self.convolution3 = Convolution(width, out_channels, 1, 1)
+        self.norm3 = BatchNorm(out_channels, config)
+        self.projects = projects
+        if projects:
+            self.shortcut = Convolution(in_channels, out_channels, 1, stride)
+            self.shortcut_norm = BatchNorm(out_channels, config)
+
+    def __call__(self, images, training, points, name):
+        """images: [B, H, W, C].  Returns [B, H / stride, W / stride, width * expansion]."""
+        x = tf.nn.relu(self.norm1(self.convolution1(images), training))
+        points[f"{name}.norm1"] = x
+        x = tf.nn.relu(self.norm2(self.convolution2(x), training))
+        points[f"{name}.norm2"] = x
+        x = self.norm3(self.convolution3(x), training)
+        points[f"{name}.norm3"] = x
+        shortcut = images
+        if self.projects:
+            shortcut = self.shortcut_norm(self.shortcut(images), training)
+            points[f"{name}.shortcut_norm"] = shortcut
+        return tf.nn.relu(x + shortcut)
+
+
+class ResNet(tf.Module):
+    """The whole network: stem, blocks, average pooling, classifier.  Paper, table 1."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.stem = Convolution(3, config.stem_width, 7, 2)
+        self.stem_norm = BatchNorm(config.stem_width, config)
+        self.blocks = [Bottleneck(*plan, config) for plan in block_plan(config)]
+        features = config.widths[-1] * config.expansion
+        self.classifier = Dense(features, config.num_classes)
+
+    def __call__(self, images, training, points):
+        """images: [B, H, W, 3].  Returns logits [B, K]; fills points with named activations."""
+        x = tf.nn.relu(self.stem_norm(self.stem(images), training))  # [B, H / 2, W / 2, C]
+        points["stem_norm"] = x
+        # Pads right and bottom alone, as the reference's "same" padding does on even sizes.
+        x = tf.nn.max_pool2d(x, 3, strides=2, padding="SAME")  # [B, H / 4, W / 4, C]
+        for index, block in enumerate(self.blocks):
+            x = block(x, training, points, f"blocks.{index}")
+            points[f"blocks.{index}"] = x
+        x = tf.reduce_mean(x, axis=[1, 2])  # [B, C]
+        points["pooled"] = x
+        logits = self.classifier(x)  # [B, K]
+        points["logits"] = logits
+        return logits
+
+
+class Dense(tf.Module):
+    """A fully connected layer with bias."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.weight = variable([in_features, out_features])
+        self.bias = variable([out_features])
+
+    def __call__(self, features):
+        """features: [B, in].  Returns [B, out]."""
+        weight = tf.cast(self.weight, features.dtype)
+        return tf.matmul(features, weight) + tf.cast(self.bias, features.dtype)
+
+
+def normalize(images, config, dtype):
+    """images: uint8 [B, H, W, 3].  Returns [B, H, W, 3] less the mean colour, not divided."""
+    mean = tf.constant(config.mean_rgb, dtype)
+    return tf.cast(images, dtype) - mean
+
+
+def cross_entropy(logits, labels, label_smoothing):
+    """Mean over the batch of the cross-entropy with smoothed labels.  Szegedy et al. 2015, sec. 7.
+
+    logits: [B, K].  labels: int64 [B].  Returns a scalar.
+    """
+    log_probabilities = tf.nn.log_softmax(logits, axis=1)  # [B, K]
+    picked = tf.gather(log_probabilities, labels, axis=1, batch_dims=1)  # [B]
+    spread = tf.reduce_mean(log_probabilities, axis=1)  # [B]
+    return -tf.reduce_mean((1.0 - label_smoothing) * picked + label_smoothing * spread)
