@@ -6,11 +6,11 @@ itself: the data workers, which import the main module anew, stay light.
 
 import dataclasses
 import importlib
-import os
 import sys
 import time
 
 from common import checkpoint, options
+from common.application import application_module
 from common.errors import UserError
 
 FRAMEWORKS = ("pytorch", "tensorflow", "paddlepaddle")
@@ -34,14 +34,6 @@ def load_config(application, framework, argv):
 def clock_seed():
     """A seed from the clock, as the rules allow; the launcher gives one to all processes."""
     return time.time_ns() % 2**31
-
-
-def application_module(application, name):
-    """The module of that name in an application's folder.  Raises UserError."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if not os.path.exists(os.path.join(root, application, "config.py")):
-        raise UserError(f"{application}: no such application in {root}.")
-    return importlib.import_module(f"{application}.{name}")
 
 
 def main(argv):

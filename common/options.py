@@ -1,4 +1,4 @@
-"""What every benchmark can be told from the command line, and how a command line becomes a config."""
+"""What every benchmark can be told on the command line, and how that becomes a config."""
 
 import dataclasses
 import difflib

@@ -11,8 +11,8 @@ import sys
 import time
 
 from common import checkpoint, results
+from common.application import application_module
 from common.errors import UserError
-from common.main import application_module
 from common.mllog import RunLog
 from common.options import MAY_CHANGE_ON_RESUME
 from common.progress import progress_line

@@ -21,6 +21,16 @@ class Parameter:
     decayed: bool     # weight decay applies: MLPerf v0.5 spares batch norm alone
 
 
+@dataclass(frozen=True)
+class Point:
+    """An activation that parity compares."""
+
+    kind: str         # images [B, C, H, W] or matrix [B, C]
+
+
+OPTIMIZER_SUMS = ("velocity",)
+
+
 def block_plan(config):
     """(in_channels, width, stride, projects) of each bottleneck block.  Paper, table 1.
 
@@ -77,6 +87,20 @@ def specification(config):
         (config.num_classes,), "vector", "zeros", True, True
     )
     return parameters
+
+
+def points(config):
+    """{name: Point} of the activations that parity compares, in forward order.
+
+    A norm's activation is taken after its ReLU where one follows at once: norm1, norm2, stem_norm.
+    """
+    images, matrix = Point("images"), Point("matrix")
+    found = {"stem_norm": images}
+    for index, (_, _, _, projects) in enumerate(block_plan(config)):
+        names = ["norm1", "norm2", "norm3"] + ["shortcut_norm"] * projects
+        found |= {f"blocks.{index}.{name}": images for name in names}
+        found[f"blocks.{index}"] = images
+    return found | {"pooled": matrix, "logits": matrix}
 
 
 def initial_parameters(config):

@@ -34,7 +34,13 @@ from paddle import distributed  # noqa: E402
 from common.errors import UserError  # noqa: E402
 
 # Axes that turn a canonical array into this framework's own layout.
-AXES = {"convolution": (0, 1, 2, 3), "dense": (1, 0), "vector": (0,)}
+AXES = {
+    "convolution": (0, 1, 2, 3),
+    "dense": (1, 0),
+    "vector": (0,),
+    "images": (0, 1, 2, 3),
+    "matrix": (0, 1),
+}
 
 DTYPES = {"fp32": "float32", "bf16": "float32", "fp64": "float64"}
 

@@ -13,7 +13,13 @@ from torch import distributed
 from common.errors import UserError
 
 # Axes that turn a canonical array into this framework's own layout.
-AXES = {"convolution": (0, 1, 2, 3), "dense": (0, 1), "vector": (0,)}
+AXES = {
+    "convolution": (0, 1, 2, 3),
+    "dense": (0, 1),
+    "vector": (0,),
+    "images": (0, 1, 2, 3),
+    "matrix": (0, 1),
+}
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 

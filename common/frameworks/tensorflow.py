@@ -13,12 +13,18 @@ import numpy as np
 # Before the import: TensorFlow's own greetings hide a user's errors.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
-from common.errors import UserError  # noqa: E402
+from common.errors import UserError
 
 # Axes that turn a canonical array into this framework's own layout.
-AXES = {"convolution": (2, 3, 1, 0), "dense": (1, 0), "vector": (0,)}
+AXES = {
+    "convolution": (2, 3, 1, 0),
+    "dense": (1, 0),
+    "vector": (0,),
+    "images": (0, 2, 3, 1),
+    "matrix": (0, 1),
+}
 
 DTYPES = {"fp32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
 

@@ -47,26 +47,18 @@ class BatchNorm(tf.Module):
         """images: [B, H, W, C].  Returns the same shape; training moves the statistics."""
         if images.dtype == tf.float64:
             return self.in_float64(images, training)  # the fused kernel has none
-        if not training:
-            images, _, _ = tf.compat.v1.nn.fused_batch_norm(
-                images,
-                self.weight,
-                self.bias,
-                mean=self.running_mean,
-                variance=self.running_var,
-                epsilon=self.epsilon,
-                is_training=False,
-            )
-            return images
-        images, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        output, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             images,
             self.weight,
             self.bias,
+            mean=None if training else self.running_mean,
+            variance=None if training else self.running_var,
+            is_training=training,
             epsilon=self.epsilon,
-            is_training=True,
         )
-        self.move(mean, variance)
-        return images
+        if training:
+            self.move(mean, variance)
+        return output
 
     def in_float64(self, images, training):
         """The same from its formula."""

@@ -7,8 +7,8 @@ from common.run import Run
 from image_classification import data
 from image_classification.config import learning_rate
 from image_classification.parameters import initial_parameters, specification
-from image_classification.tensorflow.model import ResNet, cross_entropy, normalize
 from image_classification.quality import QUALITY
+from image_classification.tensorflow.model import ResNet, cross_entropy, normalize
 
 
 class Trainer:
