@@ -1,0 +1,205 @@
+"""ImageNet's folders as batches: files, labels, MLPerf's transforms, numpy out.
+
+    DATA_DIR/train/<wnid>/*.JPEG and DATA_DIR/val/<wnid>/*.JPEG
+
+A label is the rank of its folder's name among the sorted names.  Images leave as uint8 [H, W, 3] in
+RGB; the mean colour is taken off on the device.
+"""
+
+import dataclasses
+import functools
+import os
+
+import numpy as np
+from PIL import Image
+
+from common.data.batches import Batches, examples_at, in_order, mixed_epochs
+from common.errors import UserError
+from image_classification import quick_data
+
+FOLDERS = {"train": "train", "test": "val"}
+
+
+def prepare(config):
+    """The config with its data found, checked and counted.  Raises UserError.
+
+    Without --data_dir, the quick profile writes the embedded data to the cache folder.
+    """
+    if not config.data_dir:
+        if config.profile == "reference":
+            raise UserError(
+                "the reference profile needs --data_dir=FOLDER with ImageNet in it. "
+                "image_classification/download_dataset.sh FOLDER fetches it."
+            )
+        config = dataclasses.replace(config, data_dir=quick_data.ensure())
+    counts = {}
+    for split, field in (("train", "num_train_images"), ("test", "num_eval_images")):
+        paths, _ = list_images(config.data_dir, split, config.num_classes)
+        expected = getattr(config, field)
+        if expected is not None and len(paths) != expected:
+            raise UserError(
+                f"{os.path.join(config.data_dir, FOLDERS[split])}: expected {expected:,} images, "
+                f"found {len(paths):,}. Run image_classification/download_dataset.sh again, or say "
+                f"--set {field}=None for a dataset of your own."
+            )
+        counts[field] = len(paths)
+    return dataclasses.replace(config, **counts)
+
+
+@functools.lru_cache(maxsize=4)
+def list_images(data_dir, split, num_classes):
+    """(paths, labels) of a split: a list of str, and int64 [N].  Raises UserError."""
+    folder = os.path.join(data_dir, FOLDERS[split])
+    names = {s: _class_names(data_dir, s) for s in FOLDERS}
+    if names["train"] != names["test"]:
+        odd = sorted(set(names["train"]) ^ set(names["test"]))[0]
+        raise UserError(f"{data_dir}: the class folder {odd} is in one of train/ and val/ only.")
+    if len(names[split]) != num_classes:
+        raise UserError(
+            f"{folder}: expected {num_classes} class folders, found {len(names[split])}. "
+            f"For a dataset of your own say --set num_classes={len(names[split])}."
+        )
+    paths, labels = [], []
+    for label, name in enumerate(names[split]):
+        files = sorted(e.path for e in os.scandir(os.path.join(folder, name)) if e.is_file())
+        if not files:
+            raise UserError(f"{os.path.join(folder, name)}: no images in this class folder.")
+        paths += files
+        labels += [label] * len(files)
+    return paths, np.array(labels, np.int64)
+
+
+def _class_names(data_dir, split):
+    folder = os.path.join(data_dir, FOLDERS[split])
+    if not os.path.isdir(folder):
+        raise UserError(
+            f"{folder}: no such folder. Expected train/<class>/*.JPEG and val/<class>/*.JPEG "
+            f"in {data_dir}."
+        )
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+
+
+def batches(config, split, epoch=1):
+    """The Batches of an epoch of "train", counted from 1, or of "test".
+
+    A batch: images uint8 [B, size, size, 3], labels int64 [B].
+    """
+    if split == "train":
+        indices = mixed_epochs(config.num_train_images, config.batch_size, epoch)
+    else:
+        indices = in_order(config.num_eval_images, config.eval_batch_size)
+    return Batches(indices, functools.partial(read, config, split))
+
+
+def read(config, split, numbers):
+    """One batch.  numbers: positions in the training stream, or example numbers of the test."""
+    paths, labels = list_images(config.data_dir, split, config.num_classes)
+    if split == "train":
+        epochs, numbers = examples_at(numbers, config.num_train_images, config.seed)
+        images = [train_image(config, paths[n], e, n) for n, e in zip(numbers, epochs)]
+    else:
+        images = [eval_image(config, paths[n]) for n in numbers]
+    shape = (len(numbers), config.image_size, config.image_size, 3)
+    return {"images": np.array(images, np.uint8).reshape(shape), "labels": labels[numbers]}
+
+
+def parity_batches(config, num_steps):
+    """(config with counts, the first batches of training) for parity, without a dataset.
+
+    The embedded images at the config's own size; the network keeps its own number of classes.
+    """
+    quick = quick_data.ensure()
+    own = dataclasses.replace(
+        config, data_dir=quick, num_classes=10, num_train_images=None, num_eval_images=None
+    )
+    own = prepare(own)
+    stream = batches(own, "train").stream()
+    counted = dataclasses.replace(
+        config, num_train_images=own.num_train_images, num_eval_images=own.num_eval_images
+    )
+    return counted, [batch for batch, _ in zip(stream, range(num_steps))]
+
+
+def open_image(path):
+    """The decoded RGB image.  Raises UserError that names a damaged file.
+
+    ImageNet holds a PNG and 22 CMYK files with JPEG names: all become RGB.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path}: damaged image ({error}). Fetch it again or remove it.") from None
+
+
+def train_image(config, path, epoch, number):
+    """uint8 [size, size, 3]: a random crop, flipped half of the time, resized."""
+    rng = np.random.default_rng([config.seed, int(epoch), int(number)])
+    image = open_image(path)
+    left, top, width, height = random_crop(image.width, image.height, config, rng)
+    size = config.image_size
+    return resample(image, left, top, width / size, height / size, size, rng.random() < 0.5)
+
+
+def eval_image(config, path):
+    """uint8 [size, size, 3]: the centre crop after the short side became resize_size."""
+    image = open_image(path)
+    short = min(image.width, image.height)
+    width = image.width * config.resize_size // short
+    height = image.height * config.resize_size // short
+    left, top = (width - config.image_size) // 2, (height - config.image_size) // 2
+    x_scale, y_scale = image.width / width, image.height / height
+    size = config.image_size
+    return resample(image, left * x_scale, top * y_scale, x_scale, y_scale, size, False)
+
+
+def resample(image, left, top, x_scale, y_scale, size, flip):
+    """uint8 [size, size, 3]: bilinear on TensorFlow 1's grid, without antialiasing.
+
+    Output pixel (i, j) lies at (left + j x_scale, top + i y_scale) of the image: TF1's
+    align_corners=False.  The flip comes before the resize, so it mirrors the crop, not the grid.
+    Pillow samples at a (j + 0.5) + c, less half a pixel.  It rounds to whole levels; TF keeps
+    fractions.
+    """
+    if flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        left = image.width - left - x_scale * size
+    matrix = (x_scale, 0, left + 0.5 - x_scale / 2, 0, y_scale, top + 0.5 - y_scale / 2)
+    image = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def random_crop(image_width, image_height, config, rng):
+    """(left, top, width, height) as TensorFlow's sample_distorted_bounding_box draws it.
+
+    The object is the whole image.  The aspect ratio is uniform, then the height among those whose
+    area is allowed.  The whole image where no attempt fits.
+    """
+    smallest = config.crop_area[0] * image_width * image_height
+    largest = config.crop_area[1] * image_width * image_height
+    covered = config.min_object_covered * image_width * image_height
+    for _ in range(config.crop_attempts):
+        aspect = rng.uniform(*config.crop_aspect)
+        low = round(np.sqrt(smallest / aspect))
+        high = round(np.sqrt(largest / aspect))
+        if round(high * aspect) > image_width:
+            high = int((image_width + 0.5 - 1e-7) / aspect)
+        high = min(high, image_height)
+        low = min(low, high)
+        height = int(rng.integers(low, high + 1))
+        width = round(height * aspect)
+        area = width * height
+        if area < smallest:
+            height += 1
+        elif area > largest:
+            height -= 1
+        width = round(height * aspect)
+        area = width * height
+        if not (smallest <= area <= largest and area >= covered):
+            continue
+        if not (0 < width <= image_width and 0 < height <= image_height):
+            continue
+        left = int(rng.integers(0, image_width - width + 1))
+        top = int(rng.integers(0, image_height - height + 1))
+        return left, top, width, height
+    return 0, 0, image_width, image_height
