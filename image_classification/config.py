@@ -69,7 +69,7 @@ QUICK = replace(
     REFERENCE,
     profile="quick",
     target=0.9,
-    num_epochs=30,
+    num_epochs=20,
     evaluate_every_epochs=1,
     evaluate_first_epoch=1,
     checkpoint_every_steps=0,
@@ -79,13 +79,13 @@ QUICK = replace(
     num_eval_images=None,
     image_size=64,
     resize_size=64,
-    crop_area=(0.5, 1.0),
+    crop_area=(0.8, 1.0),                             # the shape must stay in the picture
     blocks=(1, 1, 1, 1),
     stem_width=16,
     widths=(16, 32, 64, 128),
-    batch_size=64,
-    learning_rate_per_256=0.256,
-    warmup_epochs=1.0,
+    batch_size=32,
+    learning_rate_per_256=0.08,
+    warmup_epochs=0.5,
     boundary_epochs=(8.0, 16.0, 24.0, 28.0),
 )
 

@@ -32,6 +32,7 @@ def start(config):
     torch.set_default_dtype(DTYPES[config.precision])
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     torch.use_deterministic_algorithms(config.device == "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
     if config.device == "cuda":
         if not torch.cuda.is_available():
             raise UserError("--device=cuda: PyTorch finds no GPU here. Use --device=cpu.")
