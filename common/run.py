@@ -12,6 +12,7 @@ import time
 
 from common import checkpoint, results
 from common.application import application_module
+from common.check_log import benchmark_name
 from common.errors import UserError
 from common.mllog import RunLog
 from common.options import MAY_CHANGE_ON_RESUME
@@ -67,7 +68,7 @@ class Run:
         self.log = RunLog(os.path.join(config.output_dir, "run.log"), self.rank == 0, kept)
         if resumed:
             return self
-        self.log.event("submission_benchmark", results.benchmark_name(config.application))
+        self.log.event("submission_benchmark", benchmark_name(config.application))
         self.log.event("submission_division", "open" if config.profile == "quick" else "closed")
         self.log.event("submission_org", "reference")
         self.log.event("submission_platform", self.framework.describe()["device"])

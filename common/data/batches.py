@@ -1,7 +1,7 @@
 """The order of the data, the same for every framework and any number of processes.
 
-Batches are a function of seed, epoch, rank and number of processes alone: global batch k is the same
-set of examples whoever reads it, and reading can start at any batch.
+Batches are a function of seed, epoch, rank and number of processes alone: global batch k is the
+same set of examples whoever reads it, and reading can start at any batch.
 """
 
 import functools
@@ -80,8 +80,8 @@ def permutation(num_examples: int, epoch: int, seed: int) -> np.ndarray:
 def mixed_epochs(num_examples: int, batch_size: int, epoch: int) -> list[np.ndarray]:
     """The batches of an epoch, counted from 1, all of the same size.
 
-    Training is one endless stream of shuffled epochs, cut into equal batches; a batch that holds the
-    end of one epoch and the start of the next belongs to the first, as MLPerf's rules allow.
+    Training is one endless stream of shuffled epochs, cut into equal batches; a batch that holds
+    the end of one epoch and the start of the next belongs to the first, as MLPerf's rules allow.
     Each number is a position in that stream; `examples_at` tells epoch and example.
     """
     first = -(-(epoch - 1) * num_examples // batch_size)

@@ -1,0 +1,119 @@
+"""Judges a run's log: python -m common.check_log RUN_FOLDER
+
+First MLCommons' own compliance checker, by the newest rule set that knows the benchmark; then the
+strict order of events in mllog.py.
+"""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+
+from common.errors import UserError
+from common.mllog import Order, parse
+
+# submission_benchmark, and the newest rule set that accepts it (None: none does).
+BENCHMARKS = {
+    "image_classification": ("resnet", "4.0.0"),
+    "object_detection": ("maskrcnn", "3.1.0"),
+    "translation": ("transformer", "0.7.0"),
+    "reinforcement": ("minigo", "2.1.0"),
+    "recommendation": ("ncf", None),
+    "speech_recognition": ("deepspeech2", None),
+    "sentiment_analysis": ("seq_cnn", None),
+}
+
+
+def benchmark_name(application):
+    """An application's name in MLPerf's logs."""
+    return BENCHMARKS[application][0]
+
+
+def read(path):
+    """[(key, value, metadata)] of a log.  Raises UserError for what would crash the checker."""
+    if os.path.isdir(path):
+        path = os.path.join(path, "run.log")
+    try:
+        with open(path, encoding="utf-8") as opened:
+            lines = opened.read().splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}. Name a run folder or its run.log.") from None
+    events = []
+    for number, line in enumerate(lines, 1):
+        try:
+            event = parse(line)
+        except (ValueError, KeyError) as error:
+            raise UserError(f"{path}:{number}: no whole MLLOG line ({error}).") from None
+        if event:
+            if event[0] == "eval_accuracy" and not isinstance(event[1], (int, float, dict)):
+                raise UserError(f"{path}:{number}: eval_accuracy is {event[1]}, no number.")
+            events.append(event)
+    if not events:
+        raise UserError(f"{path}: holds no MLLOG line.")
+    return path, events
+
+
+def order_faults(events):
+    """What the strict order finds wrong, a line each."""
+    order = Order()
+    faults = [fault for key, _, metadata in events if (fault := order.take(key, metadata))]
+    seeds = sum(key == "seed" for key, _, _ in events)
+    if seeds != 1:
+        faults.append(f"seed: expected once, found {seeds} times")
+    if order.last != "run_stop":
+        faults.append(f"the log ends after {order.last}: expected run_stop")
+    return faults
+
+
+def rule_set(events):
+    """(rule set, words) that judge a log.  Raises UserError."""
+    values = {key: value for key, value, _ in reversed(events)}
+    name = values.get("submission_benchmark")
+    known = dict(BENCHMARKS.values())
+    if name not in known:
+        raise UserError(f"submission_benchmark {name!r}: expected one of {', '.join(known)}.")
+    division = values.get("submission_division")
+    version = known[name]
+    if version is None:
+        raise UserError(f"{name}: mlperf-logging has no rules for it, and neither have we yet.")
+    package = importlib.metadata.version("mlperf-logging")
+    judge = f"mlperf-logging {package}, rule set {version}, {division} division: {name}"
+    return version, judge
+
+
+def package_faults(path, version):
+    """What MLCommons' checker finds wrong, a line each."""
+    command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "training"]
+    command += ["--ruleset", version]
+    with tempfile.TemporaryDirectory() as folder:  # the checker leaves a file where it runs
+        done = subprocess.run([*command, path], capture_output=True, text=True, cwd=folder)
+    if done.returncode == 0 and "SUCCESS" in done.stdout + done.stderr:
+        return []
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[-12:] or ["failed without a word"]
+
+
+def main(argv):
+    """Returns the exit code: 0 passes, 1 fails."""
+    try:
+        if len(argv) != 1:
+            raise UserError("usage: python -m common.check_log RUN_FOLDER")
+        path, events = read(argv[0])
+        version, words = rule_set(events)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    passed = True
+    judges = ((words, package_faults(os.path.abspath(path), version)),
+              ("common/mllog.py, strict order of events", order_faults(events)))
+    for judge, faults in judges:
+        print(f"{'PASS' if not faults else 'FAIL'}  {judge}")
+        for fault in faults:
+            print(f"      {fault}")
+        passed = passed and not faults
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
