@@ -8,6 +8,8 @@ RGB; the mean colour is taken off on the device.
 
 import dataclasses
 import functools
+import itertools
+import math
 import os
 
 import numpy as np
@@ -61,9 +63,11 @@ def list_images(data_dir, split, num_classes):
         )
     paths, labels = [], []
     for label, name in enumerate(names[split]):
-        files = sorted(e.path for e in os.scandir(os.path.join(folder, name)) if e.is_file())
+        with os.scandir(os.path.join(folder, name)) as entries:
+            files = sorted(e.path for e in entries if e.name.lower().endswith((".jpeg", ".jpg")))
         if not files:
-            raise UserError(f"{os.path.join(folder, name)}: no images in this class folder.")
+            raise UserError(f"{os.path.join(folder, name)}: no *.JPEG in this class folder. "
+                "Fetch the dataset again or remove the folder.")
         paths += files
         labels += [label] * len(files)
     return paths, np.array(labels, np.int64)
@@ -113,11 +117,10 @@ def parity_batches(config, num_steps):
         config, data_dir=quick, num_classes=10, num_train_images=None, num_eval_images=None
     )
     own = prepare(own)
-    stream = batches(own, "train").stream()
     counted = dataclasses.replace(
         config, num_train_images=own.num_train_images, num_eval_images=own.num_eval_images
     )
-    return counted, [batch for batch, _ in zip(stream, range(num_steps))]
+    return counted, list(itertools.islice(batches(own, "train").stream(), num_steps))
 
 
 def open_image(path):
@@ -127,9 +130,16 @@ def open_image(path):
     """
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+            return image if _decode(image).mode == "RGB" else image.convert("RGB")
+    except FileNotFoundError:
+        raise UserError(f"{path}: gone since the run started. Put it back, or start again.") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: damaged image ({error}). Fetch it again or remove it.") from None
+
+
+def _decode(image):
+    image.load()
+    return image
 
 
 def train_image(config, path, epoch, number):
@@ -137,36 +147,55 @@ def train_image(config, path, epoch, number):
     rng = np.random.default_rng([config.seed, int(epoch), int(number)])
     image = open_image(path)
     left, top, width, height = random_crop(image.width, image.height, config, rng)
-    size = config.image_size
-    return resample(image, left, top, width / size, height / size, size, rng.random() < 0.5)
+    pixels = np.asarray(image.crop((left, top, left + width, top + height)))
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    steps = np.arange(config.image_size)
+    return resample(pixels, steps * (height / len(steps)), steps * (width / len(steps)))
 
 
 def eval_image(config, path):
     """uint8 [size, size, 3]: the centre crop after the short side became resize_size."""
-    image = open_image(path)
-    short = min(image.width, image.height)
-    width = image.width * config.resize_size // short
-    height = image.height * config.resize_size // short
-    left, top = (width - config.image_size) // 2, (height - config.image_size) // 2
-    x_scale, y_scale = image.width / width, image.height / height
-    size = config.image_size
-    return resample(image, left * x_scale, top * y_scale, x_scale, y_scale, size, False)
+    pixels = np.asarray(open_image(path))
+    height, width = pixels.shape[:2]
+    short = min(height, width)
+    resized_height = height * config.resize_size // short
+    resized_width = width * config.resize_size // short
+    steps = np.arange(config.image_size)
+    rows = steps + (resized_height - config.image_size) // 2
+    columns = steps + (resized_width - config.image_size) // 2
+    return resample(pixels, rows * (height / resized_height), columns * (width / resized_width))
 
 
-def resample(image, left, top, x_scale, y_scale, size, flip):
-    """uint8 [size, size, 3]: bilinear on TensorFlow 1's grid, without antialiasing.
+def resample(pixels, rows, columns):
+    """uint8 [len(rows), len(columns), 3]: pixels at fractional places, bilinear, no antialiasing.
 
-    Output pixel (i, j) lies at (left + j x_scale, top + i y_scale) of the image: TF1's
-    align_corners=False.  The flip comes before the resize, so it mirrors the crop, not the grid.
-    Pillow samples at a (j + 0.5) + c, less half a pixel.  It rounds to whole levels; TF keeps
-    fractions.
+    pixels: uint8 [H, W, 3].  rows, columns: float, the centre of the first pixel being 0, as on the
+    grid of TensorFlow 1's resize_bilinear with align_corners=False.  Past the last pixel it goes on.
+    Rounded to whole levels, where TF keeps fractions.  Pillow's own affine transform cuts them off.
     """
-    if flip:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        left = image.width - left - x_scale * size
-    matrix = (x_scale, 0, left + 0.5 - x_scale / 2, 0, y_scale, top + 0.5 - y_scale / 2)
-    image = image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    top, bottom, down = _neighbours(rows, pixels.shape[0])
+    left, right, across = _neighbours(columns, pixels.shape[1])
+    shape = (len(rows), -1)
+    above = pixels[top].reshape(shape).astype(np.float32)  # [rows, 3 W]
+    below = pixels[bottom].reshape(shape)
+    above += down[:, None] * (below - above)
+    # Flat: taking single numbers is faster than taking threes.
+    channel = np.arange(3)
+    image = above.take((left[:, None] * 3 + channel).ravel(), axis=1)  # [rows, 3 columns]
+    other = above.take((right[:, None] * 3 + channel).ravel(), axis=1)
+    other -= image
+    other *= np.repeat(across, 3)
+    image += other
+    image += 0.5
+    return image.astype(np.uint8).reshape(len(rows), len(columns), 3)
+
+
+def _neighbours(places, size):
+    """(pixel before, pixel after, share of the one after) of each place among `size` pixels."""
+    before = np.floor(places).astype(np.intp)
+    share = (places - before).astype(np.float32)
+    return np.minimum(before, size - 1), np.minimum(before + 1, size - 1), share
 
 
 def random_crop(image_width, image_height, config, rng):
@@ -175,31 +204,30 @@ def random_crop(image_width, image_height, config, rng):
     The object is the whole image.  The aspect ratio is uniform, then the height among those whose
     area is allowed.  The whole image where no attempt fits.
     """
-    smallest = config.crop_area[0] * image_width * image_height
-    largest = config.crop_area[1] * image_width * image_height
-    covered = config.min_object_covered * image_width * image_height
+    image_area = image_width * image_height
+    smallest, largest = (share * image_area for share in config.crop_area)
+    covered = config.min_object_covered * image_area
     for _ in range(config.crop_attempts):
         aspect = rng.uniform(*config.crop_aspect)
-        low = round(np.sqrt(smallest / aspect))
-        high = round(np.sqrt(largest / aspect))
+        low = round(math.sqrt(smallest / aspect))
+        high = round(math.sqrt(largest / aspect))
         if round(high * aspect) > image_width:
             high = int((image_width + 0.5 - 1e-7) / aspect)
         high = min(high, image_height)
-        low = min(low, high)
-        height = int(rng.integers(low, high + 1))
-        width = round(height * aspect)
-        area = width * height
-        if area < smallest:
+        height = int(rng.integers(min(low, high), high + 1))
+        # Rounding may have left the allowed areas: one row more or less may be within.
+        if height * round(height * aspect) < smallest:
             height += 1
-        elif area > largest:
+        if height * round(height * aspect) > largest:
             height -= 1
         width = round(height * aspect)
-        area = width * height
-        if not (smallest <= area <= largest and area >= covered):
-            continue
+        area = height * width
         if not (0 < width <= image_width and 0 < height <= image_height):
             continue
-        left = int(rng.integers(0, image_width - width + 1))
-        top = int(rng.integers(0, image_height - height + 1))
+        if not (max(smallest, covered) <= area <= largest):
+            continue
+        # TF never draws the last place: its upper bound is exclusive.
+        left = int(rng.integers(max(image_width - width, 1)))
+        top = int(rng.integers(max(image_height - height, 1)))
         return left, top, width, height
     return 0, 0, image_width, image_height

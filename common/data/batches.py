@@ -43,19 +43,39 @@ class Batches:
         workers: processes that read; with 0, as many `threads` of this process do.  Neither changes
         what comes, or in which order.
         """
-        logging.getLogger("absl").setLevel(logging.ERROR)  # grain greets at every start
-        import grain.python as grain
-
-        local = self.local(first, rank, world_size)
+        grain = _grain()
         # One element is a whole batch, so a batch of any shape is read by one worker at a time.
-        dataset = grain.MapDataset.source(_Source(local)).map(self.read)
+        dataset = grain.MapDataset.source(_Source(self.local(first, rank, world_size)))
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-        stream = dataset.to_iter_dataset(options)
-        if workers:
-            stream = stream.mp_prefetch(
-                grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=2)
-            )
-        return iter(stream)
+        iterator = iter(_in_workers(dataset.map(self.read).to_iter_dataset(options), workers))
+        try:
+            yield from iterator
+        finally:
+            iterator.close()  # or worker processes outlive a reader who stops early
+
+
+def _grain():
+    """The library.  It greets with a warning that it finds no jax, which nobody here misses."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import grain
+    finally:
+        logger.setLevel(level)
+    return grain
+
+
+def _in_workers(dataset, workers):
+    """The same elements in the same order, read by as many processes."""
+    if not workers:
+        return dataset
+    grain = _grain()
+    return dataset.mp_prefetch(
+        grain.MultiprocessingOptions(
+            num_workers=workers, per_worker_buffer_size=2
+        )
+    )
 
 
 class _Source:
