@@ -44,7 +44,7 @@ def save_tensors(file, tensors, metadata=None):
         safetensors.numpy.save_file(tensors, temporary, metadata)
         written = safetensors.numpy.load_file(temporary)
         for name, array in tensors.items():
-            if not np.array_equal(written[name].view(np.uint8), array.view(np.uint8)):
+            if written[name].tobytes() != array.tobytes():  # NaNs are equal here
                 raise RuntimeError(f"{temporary}: {name} was not written as it is")
         with open(temporary, "rb") as opened:
             os.fsync(opened.fileno())

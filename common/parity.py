@@ -161,12 +161,16 @@ def forward_order(config):
 
 
 def difference(expected, found):
-    """Largest absolute difference over the largest absolute value; inf where one cannot say."""
+    """Norm of the difference over the norm of what was expected; inf where one cannot say.
+
+    The norm, not the largest element: where a sum next to zero rounds to the other side, a ReLU
+    lets one element through or not, and that one element says nothing of the tensor.
+    """
     if expected.shape != found.shape:
         return np.inf
     expected, found = expected.astype(np.float64), found.astype(np.float64)
-    gap = np.abs(expected - found).max(initial=0.0)
-    scale = np.abs(expected).max(initial=0.0)
+    gap = np.linalg.norm((expected - found).ravel())
+    scale = np.linalg.norm(expected.ravel())
     if not np.isfinite(gap) or not np.isfinite(scale):
         return np.inf
     return float(gap / scale) if scale else float(gap)

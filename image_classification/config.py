@@ -89,21 +89,24 @@ QUICK = replace(
     boundary_epochs=(8.0, 16.0, 24.0, 28.0),
 )
 
-# Largest difference over largest value, of each tensor.  See README.md, "Parity", for what was seen
-# and why.
+# Norm of the difference over the norm, of each tensor; about ten times what was seen.  In fp32 a sum
+# beside zero may round to the other side of a ReLU: activations hardly change, but the gradient of
+# that element comes or goes, and with it some 1 % of the gradient of a small batch.  fp64, where
+# that does not happen, is the sharp test.  PaddlePaddle keeps batch norm's momentum and the learning
+# rate in float32 there.
 PARITY_TOLERANCES = {
     "fp32": {
-        "activation": 1e-4,
+        "activation": 5e-3,
         "loss": 1e-5,
-        "gradient": 1e-3,
-        "velocity": 1e-3,
-        "parameter": 1e-4,
+        "gradient": 2e-1,
+        "velocity": 2e-1,
+        "parameter": 1e-1,
     },
     "fp64": {
-        "activation": 1e-6,
-        "loss": 1e-6,
-        "gradient": 1e-5,
-        "velocity": 1e-5,
+        "activation": 1e-7,
+        "loss": 1e-8,
+        "gradient": 1e-7,
+        "velocity": 1e-6,
         "parameter": 1e-6,
     },
 }

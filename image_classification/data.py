@@ -64,7 +64,7 @@ def list_images(data_dir, split, num_classes):
     paths, labels = [], []
     for label, name in enumerate(names[split]):
         with os.scandir(os.path.join(folder, name)) as entries:
-            files = sorted(e.path for e in entries if e.name.lower().endswith((".jpeg", ".jpg")))
+            files = sorted(entry.path for entry in entries if _is_image(entry))
         if not files:
             raise UserError(f"{os.path.join(folder, name)}: no *.JPEG in this class folder. "
                 "Fetch the dataset again or remove the folder.")
@@ -75,12 +75,22 @@ def list_images(data_dir, split, num_classes):
 
 def _class_names(data_dir, split):
     folder = os.path.join(data_dir, FOLDERS[split])
+    layout = "Expected train/<class>/*.JPEG and val/<class>/*.JPEG"
     if not os.path.isdir(folder):
+        raise UserError(f"{folder}: no such folder. {layout} in --data_dir={data_dir}.")
+    with os.scandir(folder) as entries:
+        entries = list(entries)
+    names = sorted(entry.name for entry in entries if entry.is_dir())
+    if not names and any(_is_image(entry) for entry in entries):
         raise UserError(
-            f"{folder}: no such folder. Expected train/<class>/*.JPEG and val/<class>/*.JPEG "
-            f"in {data_dir}."
+            f"{folder}: images lie beside each other, not in class folders. {layout}; "
+            "image_classification/download_dataset.sh sorts them."
         )
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return names
+
+
+def _is_image(entry):
+    return entry.name.lower().endswith((".jpeg", ".jpg"))
 
 
 def batches(config, split, epoch=1):
@@ -114,7 +124,11 @@ def parity_batches(config, num_steps):
     """
     quick = quick_data.ensure()
     own = dataclasses.replace(
-        config, data_dir=quick, num_classes=10, num_train_images=None, num_eval_images=None
+        config,
+        data_dir=quick,
+        num_classes=quick_data.NUM_CLASSES,
+        num_train_images=None,
+        num_eval_images=None,
     )
     own = prepare(own)
     counted = dataclasses.replace(
@@ -130,16 +144,12 @@ def open_image(path):
     """
     try:
         with Image.open(path) as image:
-            return image if _decode(image).mode == "RGB" else image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:
-        raise UserError(f"{path}: gone since the run started. Put it back, or start again.") from None
+        raise UserError(f"{path}: gone since the start. Put it back, or start again.") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: damaged image ({error}). Fetch it again or remove it.") from None
-
-
-def _decode(image):
-    image.load()
-    return image
 
 
 def train_image(config, path, epoch, number):

@@ -15,6 +15,7 @@ from PIL import Image
 VERSION = 1
 SHAPES = ("disc", "ring", "square", "frame", "triangle", "cross", "bar", "two_bars", "checker",
           "half_disc")
+NUM_CLASSES = len(SHAPES)
 NUM_TRAIN = 400   # of each class
 NUM_EVAL = 100
 SEED = 20180512

@@ -129,7 +129,8 @@ def from_canonical(array, parameter):
 def to_canonical(tensor, parameter):
     """Tensor in this framework's layout -> contiguous numpy array in the canonical one."""
     axes = np.argsort(AXES[parameter.kind])
-    return np.ascontiguousarray(tensor.detach().cpu().numpy().transpose(axes))
+    # A copy: on the CPU, numpy() shows the tensor's own memory, which the next step changes.
+    return tensor.detach().cpu().numpy().transpose(axes).copy("C")
 
 
 def dump_slot(optimizer, slot, weights, specification):
