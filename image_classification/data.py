@@ -180,8 +180,8 @@ def eval_image(config, path):
 def resample(pixels, rows, columns):
     """uint8 [len(rows), len(columns), 3]: pixels at fractional places, bilinear, no antialiasing.
 
-    pixels: uint8 [H, W, 3].  rows, columns: float, the centre of the first pixel being 0, as on the
-    grid of TensorFlow 1's resize_bilinear with align_corners=False.  Past the last pixel it goes on.
+    pixels: uint8 [H, W, 3].  rows, columns: float, 0 being the first pixel's centre, as on the grid
+    of TensorFlow 1's resize_bilinear with align_corners=False; the last pixel goes on past the end.
     Rounded to whole levels, where TF keeps fractions.  Pillow's own affine transform cuts them off.
     """
     top, bottom, down = _neighbours(rows, pixels.shape[0])

@@ -4,7 +4,6 @@ Ten shapes at any place, size, colour and contrast, over a patterned ground.  A 
 pixels cannot tell them: averaged over places and contrasts, the classes look alike.
 """
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -12,7 +11,9 @@ import tempfile
 import numpy as np
 from PIL import Image
 
-VERSION = 1
+from common.errors import UserError
+
+VERSION = 2        # of the drawings: another number, another folder
 SHAPES = ("disc", "ring", "square", "frame", "triangle", "cross", "bar", "two_bars", "checker",
           "half_disc")
 NUM_CLASSES = len(SHAPES)
@@ -61,17 +62,17 @@ def draw(label, rng):
         a, b, phase = rng.uniform(-0.25, 0.25, 2).tolist() + [rng.uniform(0, 6.28)]
         ground += np.sin(a * rows + b * columns + phase)
     colour = rng.uniform(60, 195, 3)
-    image = colour + ground[..., None] * rng.uniform(-14, 14, 3)
+    image = colour + ground[..., None] * rng.uniform(-11, 11, 3)
     # Object: any place, size, small turn, and brighter or darker than the ground.
-    radius = rng.uniform(0.19, 0.32) * min(height, width)
+    radius = rng.uniform(0.23, 0.35) * min(height, width)
     cy, cx = rng.uniform(radius, height - radius), rng.uniform(radius, width - radius)
     angle = rng.uniform(-0.2, 0.2)
     x, y = (columns - cx) / radius, (rows - cy) / radius
     x, y = x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)
     inside = mask(SHAPES[label], x, y)[..., None]
-    contrast = rng.uniform(25, 60) * rng.choice([-1, 1])
+    contrast = rng.uniform(35, 80) * rng.choice([-1, 1])
     image = image + inside * (contrast + rng.uniform(-10, 10, 3))
-    image += rng.normal(0, 8, image.shape)
+    image += rng.normal(0, 7, image.shape)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -92,14 +93,27 @@ def ensure():
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     parent = os.path.join(cache, "time-to-quality")
     folder = os.path.join(parent, f"image_classification-quick-{VERSION}")
-    if not os.path.isdir(folder):
+    if os.path.isdir(folder):
+        return folder
+    try:
         os.makedirs(parent, exist_ok=True)
         temporary = tempfile.mkdtemp(dir=parent)
-        try:
-            write(temporary)
-            # Another process may have been first: its folder is as good.
-            with contextlib.suppress(OSError):
-                os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise UserError(
+            f"{parent}: cannot write the embedded data here ({error.strerror}). "
+            "Set XDG_CACHE_HOME to a folder that can be written."
+        ) from None
+    try:
+        write(temporary)
+        os.chmod(temporary, 0o755)  # mkdtemp's own mode shuts out other users of a shared cache
+        os.replace(temporary, folder)
+    except OSError as error:
+        # Another process may have been first: its folder is as good.
+        if not os.path.isdir(folder):
+            raise UserError(
+                f"{folder}: cannot write the embedded data ({error.strerror}). Make room there, or "
+                "set XDG_CACHE_HOME to another folder."
+            ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder

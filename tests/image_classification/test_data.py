@@ -1,4 +1,4 @@
-"""The reader of ImageNet's folders: transforms against TensorFlow's rules, and every user's fault."""
+"""The reader of ImageNet's folders: transforms against TensorFlow's rules; every user's fault."""
 
 import dataclasses
 import math
@@ -37,7 +37,7 @@ def resize_bilinear(image, height, width):
 
 
 def config_of(folder="", **changes):
-    return dataclasses.replace(QUICK, seed=5, data_dir=str(folder), **changes)
+    return dataclasses.replace(QUICK, data_dir=str(folder), **{"seed": 5} | changes)
 
 
 def random_image(rng, height, width):
@@ -283,7 +283,7 @@ def test_parity_batches_are_the_models_size(monkeypatch, folder):
 
 
 def test_real_photographs(real_data, tmp_path):
-    """CIFAR-10's photographs in ImageNet's layout: read, turned, and as many as their README says."""
+    """CIFAR-10's photographs in ImageNet's layout: as many as their README says."""
     archive = real_data / "image_classification" / "image_classification.tar.gz"
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")

@@ -75,7 +75,7 @@ def test_ranks_together_read_the_global_batch(drawn, world_size, first, threads)
         numbers_of(batches.stream(first, rank, world_size, threads=threads))
         for rank in range(world_size)
     ]
-    joined = [sum(locals_, []) for locals_ in zip(*parts, strict=True)]
+    joined = [[n for part in row for n in part] for row in zip(*parts, strict=True)]
     assert joined == [batch.tolist() for batch in batches.indices[first:]]
 
 
