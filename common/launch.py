@@ -100,10 +100,8 @@ def paddle(command, environment, layout):
         launcher.append(f"--master={layout['host']}:{layout['port']}")
     if layout["device"] == "cpu":
         launcher.append("--backend=gloo")
-    # A script that is no .py file is started as it is: here the interpreter itself.
-    os.execve(
-        sys.executable, [sys.executable, *launcher, sys.executable, *command], environment
-    )
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")  # it knows no -m
+    os.execve(sys.executable, [sys.executable, *launcher, script, *command[2:]], environment)
 
 
 def tensorflow(command, environment, layout):

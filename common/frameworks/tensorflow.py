@@ -179,6 +179,8 @@ def average(tensors):
 
 
 def _mean(tensors):
+    # identity: a tensor made here carries the device that the collective asks for.
+    tensors = [tf.identity(tensor) for tensor in tensors]
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
 
@@ -204,7 +206,10 @@ def gather(value):
 
 @tf.function(reduce_retracing=True)
 def _gather_rows(tensor):
-    return _strategy.run(lambda t: tf.distribute.get_replica_context().all_gather(t, 0), (tensor,))
+    def gather_one(own):
+        return tf.distribute.get_replica_context().all_gather(tf.identity(own), axis=0)
+
+    return _strategy.run(gather_one, args=(tensor,))
 
 
 def _gather(tensor):
