@@ -108,13 +108,15 @@ def batches(config, split, epoch=1):
 def read(config, split, numbers):
     """One batch.  numbers: positions in the training stream, or example numbers of the test."""
     paths, labels = list_images(config.data_dir, split, config.num_classes)
+    images = np.empty((len(numbers), config.image_size, config.image_size, 3), np.uint8)
     if split == "train":
         epochs, numbers = examples_at(numbers, config.num_train_images, config.seed)
-        images = [train_image(config, paths[n], e, n) for n, e in zip(numbers, epochs)]
+        for row, (epoch, number) in enumerate(zip(epochs, numbers)):
+            images[row] = train_image(config, paths[number], epoch, number)
     else:
-        images = [eval_image(config, paths[n]) for n in numbers]
-    shape = (len(numbers), config.image_size, config.image_size, 3)
-    return {"images": np.array(images, np.uint8).reshape(shape), "labels": labels[numbers]}
+        for row, number in enumerate(numbers):
+            images[row] = eval_image(config, paths[number])
+    return {"images": images, "labels": labels[numbers]}
 
 
 def parity_batches(config, num_steps):
