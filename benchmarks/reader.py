@@ -58,6 +58,8 @@ def theirs(config, workers):
     """The same many batches from DataLoader, shuffled."""
     import torch
 
+    torch.set_num_threads(1)  # as ours; else collating waits for whoever has the other cores
+
     return iter(
         torch.utils.data.DataLoader(
             Dataset(config),
