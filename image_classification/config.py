@@ -89,11 +89,11 @@ QUICK = replace(
     boundary_epochs=(8.0, 16.0, 24.0, 28.0),
 )
 
-# Norm of the difference over the norm, of each tensor; about ten times what was seen.  In fp32 a sum
-# beside zero may round to the other side of a ReLU: activations hardly change, but the gradient of
-# that element comes or goes, and with it some 1 % of the gradient of a small batch.  fp64, where
-# that does not happen, is the sharp test.  PaddlePaddle keeps batch norm's momentum and the learning
-# rate in float32 there.
+# Norm of the difference over the norm, of each tensor; about ten times what was seen.  In fp32 a
+# sum beside zero may round to the other side of a ReLU: activations hardly change, but the gradient
+# of that element comes or goes, and with it some 1 % of the gradient of a small batch.  fp64, where
+# that does not happen, is the sharp test.  PaddlePaddle keeps batch norm's momentum and the
+# learning rate in float32 there.
 PARITY_TOLERANCES = {
     "fp32": {
         "activation": 5e-3,
