@@ -1,0 +1,90 @@
+"""The parity command: it finds no fault where there is none, and each of nine that are planted."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from common import parity
+
+PLANTED = "tests.parity.planted_pytorch"
+
+# Each fault, and the first tensor that it changes in forward order.
+FAULTS = {
+    "initialisation": ("initial", "parameter/blocks.1.convolution2.weight"),
+    "batch norm epsilon": ("step_0000", "activation/stem_norm"),
+    "swapped stride": ("step_0000", "activation/blocks.2.norm1"),
+    "padding of a strided convolution": ("step_0000", "activation/blocks.2.norm2"),
+    "label shift": ("step_0000", "loss"),
+    "weight decay on batch norm": ("step_0000", "velocity/stem_norm.weight"),
+    "batch norm momentum": ("step_0000", "parameter/stem_norm.running_mean"),
+    "rate inside the momentum": ("step_0002", "parameter/stem.weight"),
+}
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    """A folder of records in float64, of PyTorch, three steps."""
+    folder = str(tmp_path_factory.mktemp("record"))
+    flags = ["--precision=fp64", "--steps=3", f"--record={folder}"]
+    assert parity.main(["image_classification", "pytorch", *flags]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_three_frameworks_agree_on_the_quick_network(precision, capsys):
+    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
+                        "--steps=5", f"--precision={precision}"])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.count("AGREES") == 2
+
+
+def test_three_frameworks_agree_on_the_full_network(capsys):
+    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
+                        "--steps=1", "--profile=reference", "--set", "batch_size=4"])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.count("AGREES") == 2
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_planted_fault_is_found_and_named(fault, record, capsys, monkeypatch):
+    monkeypatch.setenv("PLANTED", fault)
+    code = parity.main(["image_classification", "pytorch", PLANTED, f"--against={record}"])
+    shown = capsys.readouterr().out
+    shutil.rmtree(os.path.join(record, "outputs", PLANTED))
+    assert code == 1, shown
+    dump, tensor = FAULTS[fault]
+    assert f"DIFFERS first at {dump} {tensor}:" in shown
+
+
+def test_module_without_a_planted_fault_agrees(record, capsys, monkeypatch):
+    monkeypatch.setenv("PLANTED", "")
+    code = parity.main(["image_classification", "pytorch", PLANTED, f"--against={record}"])
+    shutil.rmtree(os.path.join(record, "outputs", PLANTED))
+    assert code == 0, capsys.readouterr().out
+
+
+def test_a_missing_tensor_is_a_difference(record, capsys):
+    source = os.path.join(record, "outputs", "pytorch")
+    vendor = os.path.join(record, "outputs", "vendor")
+    shutil.copytree(source, vendor)
+    file = os.path.join(vendor, "step_0001.safetensors")
+    tensors = safetensors.numpy.load_file(file)
+    del tensors["loss"]
+    safetensors.numpy.save_file(tensors, file)
+    code = parity.main(["image_classification", "pytorch", f"--against={record}"])
+    shown = capsys.readouterr().out
+    shutil.rmtree(vendor)
+    assert code == 1
+    assert "DIFFERS first at step_0001 loss: inf" in shown
+
+
+def test_difference_by_hand():
+    assert parity.difference(np.array([3.0, 4.0]), np.array([3.0, 4.5])) == pytest.approx(0.1)
+    assert parity.difference(np.zeros(2), np.zeros(2)) == 0
+    assert parity.difference(np.ones(2), np.ones(3)) == np.inf
+    assert parity.difference(np.ones(2), np.array([1.0, np.nan])) == np.inf
