@@ -1,0 +1,77 @@
+"""The command that a user types first, in each framework, to the real target."""
+
+import json
+
+import pytest
+
+from tests.conftest import FRAMEWORKS
+
+
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_quick_reaches_its_target_and_its_log_is_valid(framework_name, command, tmp_path):
+    script = f"./image_classification/{framework_name}/run_and_time.sh"
+    done = command(script, "--seed=1", f"--output_dir={tmp_path}/run")
+    line = done.stdout.strip().splitlines()[-1]
+    assert line.startswith(f"RESULT,image_classification,{framework_name},1,")
+    assert line.endswith(",success")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["value"] >= result["target"] == 0.9
+    assert result["examples_per_second"] > 0
+    assert [entry["epoch"] for entry in result["quality_curve"]] == list(
+        range(1, len(result["quality_curve"]) + 1)
+    )
+    judged = command("python3", "-m", "common.check_log", tmp_path / "run",
+                     environment=python_path())
+    assert "PASS  mlperf-logging" in judged.stdout
+
+
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_two_processes_end_with_one_result(framework_name, command, tmp_path):
+    script = f"./image_classification/{framework_name}/run_and_time.sh"
+    command(script, "--seed=1", f"--output_dir={tmp_path}/run", "--processes=2", "--max_epochs=1",
+            "--target=0", "--set", "batch_size=200", "--set", "eval_batch_size=200")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["num_processes"] == 2
+    assert result["status"] == "success"
+    judged = command("python3", "-m", "common.check_log", tmp_path / "run",
+                     environment=python_path())
+    assert "FAIL" not in judged.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--sed=1"], "'sed'"),
+        (["--set", "bach_size=3"], "Did you mean batch_size"),
+        (["--set", "batch_size=big"], "expected int"),
+        (["--data_dir=/nowhere"], "/nowhere"),
+        (["--profile=reference"], "download_dataset.sh"),
+        (["--resume"], "--output_dir"),
+        (["--resume", "--output_dir=/nowhere"], "no run to resume"),
+        (["--nodes=2"], "--master"),
+        (["--set", "image_size=30"], "multiple of 4"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_users_fault_is_one_line(flags, words, command):
+    done = command("./image_classification/pytorch/run_and_time.sh", *flags, check=False)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line]
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("error: ")
+    assert words in errors[0]
+
+
+def test_an_interpreter_without_the_framework_is_told_what_it_lacks(command, python_of):
+    done = command("./image_classification/pytorch/run_and_time.sh", check=False,
+                   environment={"PYTHON": str(python_of("neutral"))})
+    assert done.returncode == 1
+    assert "lacks torch." in done.stderr
+
+
+def python_path():
+    """python3 means the interpreter that runs the tests."""
+    import os
+    import sys
+
+    return {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
