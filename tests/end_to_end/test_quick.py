@@ -45,7 +45,7 @@ def test_two_processes_end_with_one_result(framework_name, command, tmp_path):
         (["--set", "bach_size=3"], "Did you mean batch_size"),
         (["--set", "batch_size=big"], "expected int"),
         (["--data_dir=/nowhere"], "/nowhere"),
-        (["--profile=reference"], "download_dataset.sh"),
+        (["--profile=reference"], "needs --data_dir=FOLDER"),
         (["--resume"], "--output_dir"),
         (["--resume", "--output_dir=/nowhere"], "no run to resume"),
         (["--nodes=2"], "--master"),
