@@ -84,7 +84,7 @@ def _class_names(data_dir, split):
     if not names and any(_is_image(entry) for entry in entries):
         raise UserError(
             f"{folder}: images lie beside each other, not in class folders. {layout}; "
-            "image_classification/download_dataset.sh sorts them."
+            "sort them by class."
         )
     return names
 
