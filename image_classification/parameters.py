@@ -1,32 +1,14 @@
 """Canonical names, shapes and initial values of ResNet's parameters, for every framework.
 
 Layouts: convolution [out, in, height, width]; dense [out, in].  The names are the attribute paths
-of the three model.py.
+of the three model.py.  Weight decay spares batch norm alone, as in MLPerf v0.5.
 """
 
-import zlib
-from dataclasses import dataclass
+import functools
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """One tensor of the network."""
-
-    shape: tuple[int, ...]
-    kind: str         # convolution, dense or vector: tells an adapter which axes to turn
-    initial: str      # variance_scaling, normal, ones or zeros
-    trained: bool     # False: a moving statistic
-    decayed: bool     # weight decay applies: MLPerf v0.5 spares batch norm alone
-
-
-@dataclass(frozen=True)
-class Point:
-    """An activation that parity compares."""
-
-    kind: str         # images [B, C, H, W] or matrix [B, C]
-
+from common.parameters import Parameter, Point, draw, truncated_normal
 
 OPTIMIZER_SUMS = ("velocity",)
 
@@ -104,17 +86,11 @@ def points(config):
 
 
 def initial_parameters(config):
-    """{name: float32 array}: the values that every framework starts from, drawn from config.seed.
-
-    Each tensor has a stream of its own, so a change to one leaves the others.
-    """
-    return {
-        name: initial_value(parameter, config, np.random.default_rng([config.seed, _hash(name)]))
-        for name, parameter in specification(config).items()
-    }
+    """{name: float32 array}: the values that every framework starts from, drawn from config.seed."""
+    return draw(specification(config), config.seed, functools.partial(initial_value, config))
 
 
-def initial_value(parameter, config, rng):
+def initial_value(config, parameter, rng):
     """float32 array: one parameter's initial value.
 
     variance_scaling: truncated normal of variance 1 / fan_in (MLPerf v0.5's initialiser; its README
@@ -130,15 +106,3 @@ def initial_value(parameter, config, rng):
     # 0.8796: the standard deviation of a unit normal cut off at two sigma.
     stddev = np.sqrt(1.0 / fan_in) / 0.87962566103423978
     return (truncated_normal(rng, parameter.shape) * stddev).astype(np.float32)
-
-
-def truncated_normal(rng, shape):
-    """float64 array of a unit normal, redrawn where it lies beyond two sigma."""
-    values = rng.standard_normal(shape)
-    while (outside := np.abs(values) > 2.0).any():
-        values[outside] = rng.standard_normal(outside.sum())
-    return values
-
-
-def _hash(name):
-    return zlib.crc32(name.encode())

@@ -1,0 +1,45 @@
+"""What every application's parameters.py is written with: a parameter's description, seeded values.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One tensor of a network."""
+
+    shape: tuple[int, ...]
+    kind: str         # tells an adapter which axes to turn: the keys of its AXES
+    initial: str      # a word that the application's initial_value knows
+    trained: bool     # False: a moving statistic
+    decayed: bool     # weight decay applies
+
+
+@dataclass(frozen=True)
+class Point:
+    """An activation that parity compares."""
+
+    kind: str         # images [B, C, H, W], matrix [B, C]: the keys of an adapter's AXES
+
+
+def draw(specification, seed, initial_value):
+    """{name: float32 array}: the values that every framework starts from.
+
+    specification: {name: Parameter}.  initial_value(parameter, rng): one parameter's values.
+    Each tensor has a stream of its own, so a change to one leaves the others.
+    """
+    return {
+        name: initial_value(parameter, np.random.default_rng([seed, zlib.crc32(name.encode())]))
+        for name, parameter in specification.items()
+    }
+
+
+def truncated_normal(rng, shape):
+    """float64 array of a unit normal, redrawn where it lies beyond two sigma."""
+    values = rng.standard_normal(shape)
+    while (outside := np.abs(values) > 2.0).any():
+        values[outside] = rng.standard_normal(outside.sum())
+    return values
