@@ -86,7 +86,7 @@ def points(config):
 
 
 def initial_parameters(config):
-    """{name: float32 array}: the values that every framework starts from, drawn from config.seed."""
+    """{name: float32 array}: what every framework starts from, drawn from config.seed."""
     return draw(specification(config), config.seed, functools.partial(initial_value, config))
 
 
