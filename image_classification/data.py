@@ -31,7 +31,7 @@ def prepare(config):
         if config.profile == "reference":
             raise UserError(
                 "the reference profile needs --data_dir=FOLDER with ImageNet in it. "
-                "image_classification/README.md says in which layout."
+                "image_classification/download_dataset.sh FOLDER fetches it."
             )
         config = dataclasses.replace(config, data_dir=quick_data.ensure())
     counts = {}
@@ -41,7 +41,7 @@ def prepare(config):
         if expected is not None and len(paths) != expected:
             raise UserError(
                 f"{os.path.join(config.data_dir, FOLDERS[split])}: expected {expected:,} images, "
-                f"found {len(paths):,}. Unpack the dataset again, or say "
+                f"found {len(paths):,}. Let verify_dataset.sh check the folder, or say "
                 f"--set {field}=None for a dataset of your own."
             )
         counts[field] = len(paths)
