@@ -25,6 +25,10 @@ class Point:
     kind: str         # images [B, C, H, W], matrix [B, C]: the keys of an adapter's AXES
 
 
+def ignore(name, activation):
+    """The `record` of a network that trains: activations that nobody looks at are not kept."""
+
+
 def draw(specification, seed, initial_value):
     """{name: float32 array}: the values that every framework starts from.
 

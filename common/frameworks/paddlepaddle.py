@@ -93,12 +93,12 @@ def autocast(config):
 
 
 def compiled(function, config):
-    """The function, compiled where --compile asks for it."""
+    """The function (batch, record), compiled where --compile asks for it."""
     if not config.compile:
         return function
 
-    def plain(*arguments):  # to_static takes no methods but a layer's
-        return function(*arguments)
+    def plain(batch, record):  # to_static takes no methods but a layer's, and no *arguments
+        return function(batch, record)
 
     return paddle.jit.to_static(plain, full_graph=True)
 
@@ -205,7 +205,7 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     on_gpu = paddle.device.get_device().startswith("gpu")
-    names = ("OMP_", "MKL_", "FLAGS_")
+    names = ("OMP_", "MKL_", "MALLOC_", "FLAGS_")
     return {
         "framework": "paddlepaddle",
         "version": paddle.__version__,

@@ -175,12 +175,13 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     device = torch.cuda.get_device_name(_device) if _device.type == "cuda" else "cpu"
+    names = ("OMP_", "MKL_", "MALLOC_")
     return {
         "framework": "pytorch",
         "version": torch.__version__,
         "device": device,
         "threads": torch.get_num_threads(),
-        "environment": {n: v for n, v in os.environ.items() if n.startswith(("OMP_", "MKL_"))},
+        "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
     }
 
 

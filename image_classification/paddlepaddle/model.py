@@ -88,18 +88,18 @@ class Bottleneck(nn.Layer):
             self.shortcut = Convolution(in_channels, out_channels, 1, stride)
             self.shortcut_norm = BatchNorm(out_channels, config)
 
-    def forward(self, images, training, points, name):
+    def forward(self, images, training, record, name):
         """images: [B, C, H, W].  Returns [B, width * expansion, H / stride, W / stride]."""
         x = F.relu(self.norm1(self.convolution1(images), training))
-        points[f"{name}.norm1"] = x
+        record(f"{name}.norm1", x)
         x = F.relu(self.norm2(self.convolution2(x), training))
-        points[f"{name}.norm2"] = x
+        record(f"{name}.norm2", x)
         x = self.norm3(self.convolution3(x), training)
-        points[f"{name}.norm3"] = x
+        record(f"{name}.norm3", x)
         shortcut = images
         if self.projects:
             shortcut = self.shortcut_norm(self.shortcut(images), training)
-            points[f"{name}.shortcut_norm"] = shortcut
+            record(f"{name}.shortcut_norm", shortcut)
         return F.relu(x + shortcut)
 
 
@@ -114,19 +114,19 @@ class ResNet(nn.Layer):
         features = config.widths[-1] * config.expansion
         self.classifier = Dense(features, config.num_classes)
 
-    def forward(self, images, training, points):
-        """images: [B, 3, H, W].  Returns logits [B, K]; fills points with named activations."""
+    def forward(self, images, training, record):
+        """images: [B, 3, H, W].  Returns logits [B, K]; record(name, activation) sees each."""
         x = F.relu(self.stem_norm(self.stem(images), training))  # [B, C, H / 2, W / 2]
-        points["stem_norm"] = x
+        record("stem_norm", x)
         # Pads right and bottom alone, as the reference's "same" padding does on even sizes.
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  # [B, C, H / 4, W / 4]
         for index, block in enumerate(self.blocks):
-            x = block(x, training, points, f"blocks.{index}")
-            points[f"blocks.{index}"] = x
+            x = block(x, training, record, f"blocks.{index}")
+            record(f"blocks.{index}", x)
         x = x.mean(axis=[2, 3])  # [B, C]
-        points["pooled"] = x
+        record("pooled", x)
         logits = self.classifier(x)  # [B, K]
-        points["logits"] = logits
+        record("logits", logits)
         return logits
 
 

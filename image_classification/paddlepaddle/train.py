@@ -3,6 +3,7 @@
 import paddle
 
 from common.frameworks import paddlepaddle as framework
+from common.parameters import ignore
 from common.run import Run
 from image_classification import data
 from image_classification.config import learning_rate
@@ -25,20 +26,27 @@ class Trainer:
         )
         self.loss = framework.compiled(self.loss, config)
 
-    def loss(self, batch):
-        """Forward pass in training.  Returns the loss, a scalar, and the named activations."""
-        points = {}
+    def loss(self, batch, record):
+        """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
         images = normalize(batch["images"], self.config, framework.dtype())
         with framework.autocast(self.config):
-            logits = self.network(images, True, points)
+            logits = self.network(images, True, record)
         logits = logits.astype(framework.dtype())
-        return cross_entropy(logits, batch["labels"], self.config.label_smoothing), points
+        return cross_entropy(logits, batch["labels"], self.config.label_smoothing)
 
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
-        loss, points = self.loss(batch)
-        gradients = paddle.grad(loss, list(self.weights.values()))
-        return loss.detach(), points, dict(zip(self.weights, gradients))
+        points = {}
+        loss, gradients = self.differentiate(batch, points.__setitem__)
+        return loss, points, gradients
+
+    def differentiate(self, batch, record):
+        """Returns the loss and {name: gradient}."""
+        loss = self.loss(batch, record)
+        # backward, not paddle.grad: that takes 1.2 times as long for a step of ResNet-50.
+        self.optimizer.clear_grad(set_to_zero=False)
+        loss.backward()
+        return loss.detach(), {name: weight.grad for name, weight in self.weights.items()}
 
     def update(self, gradients, rate):
         """Momentum: v = momentum v + g, w = w - rate v, with g = gradient + decay w.
@@ -67,7 +75,7 @@ class Trainer:
 
     def compiled_step(self, batch, rate):
         """What train_step does on the device."""
-        loss, _, gradients = self.gradients(batch)
+        loss, gradients = self.differentiate(batch, ignore)
         with paddle.no_grad():
             self.update(framework.average(gradients), rate)
             framework.average_in_place(self.statistics)
@@ -82,7 +90,7 @@ class Trainer:
         """What predict does on the device."""
         images = normalize(batch["images"], self.config, framework.dtype())
         with framework.autocast(self.config):
-            logits = self.network(images, False, {})
+            logits = self.network(images, False, ignore)
         return logits.argmax(axis=1)
 
     def state(self):

@@ -3,6 +3,7 @@
 import torch
 
 from common.frameworks import pytorch as framework
+from common.parameters import ignore
 from common.run import Run
 from image_classification import data
 from image_classification.config import learning_rate
@@ -23,20 +24,25 @@ class Trainer:
         self.optimizer = torch.optim.SGD(self.weights.values(), lr=0.0, momentum=config.momentum)
         self.loss = framework.compiled(self.loss, config)
 
-    def loss(self, batch):
-        """Forward pass in training.  Returns the loss, a scalar, and the named activations."""
-        points = {}
+    def loss(self, batch, record):
+        """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
         images = normalize(batch["images"], self.config, framework.dtype())
         with framework.autocast(self.config):
-            logits = self.network(images, True, points)
+            logits = self.network(images, True, record)
         logits = logits.to(framework.dtype())
-        return cross_entropy(logits, batch["labels"], self.config.label_smoothing), points
+        return cross_entropy(logits, batch["labels"], self.config.label_smoothing)
 
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
-        loss, points = self.loss(batch)
+        points = {}
+        loss, gradients = self.differentiate(batch, points.__setitem__)
+        return loss, points, gradients
+
+    def differentiate(self, batch, record):
+        """Returns the loss and {name: gradient}."""
+        loss = self.loss(batch, record)
         gradients = torch.autograd.grad(loss, list(self.weights.values()))
-        return loss.detach(), points, dict(zip(self.weights, gradients))
+        return loss.detach(), dict(zip(self.weights, gradients))
 
     def update(self, gradients, rate):
         """Momentum: v = momentum v + g, w = w - rate v, with g = gradient + decay w.
@@ -65,7 +71,7 @@ class Trainer:
 
     def compiled_step(self, batch, rate):
         """What train_step does on the device."""
-        loss, _, gradients = self.gradients(batch)
+        loss, gradients = self.differentiate(batch, ignore)
         with torch.no_grad():
             self.update(framework.average(gradients), rate)
             framework.average_in_place(self.statistics)
@@ -80,7 +86,7 @@ class Trainer:
         """What predict does on the device."""
         images = normalize(batch["images"], self.config, framework.dtype())
         with framework.autocast(self.config):
-            logits = self.network(images, False, {})
+            logits = self.network(images, False, ignore)
         return logits.argmax(dim=1)
 
     def state(self):

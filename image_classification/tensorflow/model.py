@@ -99,18 +99,18 @@ class Bottleneck(tf.Module):
             self.shortcut = Convolution(in_channels, out_channels, 1, stride)
             self.shortcut_norm = BatchNorm(out_channels, config)
 
-    def __call__(self, images, training, points, name):
+    def __call__(self, images, training, record, name):
         """images: [B, H, W, C].  Returns [B, H / stride, W / stride, width * expansion]."""
         x = tf.nn.relu(self.norm1(self.convolution1(images), training))
-        points[f"{name}.norm1"] = x
+        record(f"{name}.norm1", x)
         x = tf.nn.relu(self.norm2(self.convolution2(x), training))
-        points[f"{name}.norm2"] = x
+        record(f"{name}.norm2", x)
         x = self.norm3(self.convolution3(x), training)
-        points[f"{name}.norm3"] = x
+        record(f"{name}.norm3", x)
         shortcut = images
         if self.projects:
             shortcut = self.shortcut_norm(self.shortcut(images), training)
-            points[f"{name}.shortcut_norm"] = shortcut
+            record(f"{name}.shortcut_norm", shortcut)
         return tf.nn.relu(x + shortcut)
 
 
@@ -125,19 +125,19 @@ class ResNet(tf.Module):
         features = config.widths[-1] * config.expansion
         self.classifier = Dense(features, config.num_classes)
 
-    def __call__(self, images, training, points):
-        """images: [B, H, W, 3].  Returns logits [B, K]; fills points with named activations."""
+    def __call__(self, images, training, record):
+        """images: [B, H, W, 3].  Returns logits [B, K]; record(name, activation) sees each."""
         x = tf.nn.relu(self.stem_norm(self.stem(images), training))  # [B, H / 2, W / 2, C]
-        points["stem_norm"] = x
+        record("stem_norm", x)
         # Pads right and bottom alone, as the reference's "same" padding does on even sizes.
         x = tf.nn.max_pool2d(x, 3, strides=2, padding="SAME")  # [B, H / 4, W / 4, C]
         for index, block in enumerate(self.blocks):
-            x = block(x, training, points, f"blocks.{index}")
-            points[f"blocks.{index}"] = x
+            x = block(x, training, record, f"blocks.{index}")
+            record(f"blocks.{index}", x)
         x = tf.reduce_mean(x, axis=[1, 2])  # [B, C]
-        points["pooled"] = x
+        record("pooled", x)
         logits = self.classifier(x)  # [B, K]
-        points["logits"] = logits
+        record("logits", logits)
         return logits
 
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from common.frameworks import tensorflow as framework
+from common.parameters import ignore
 from common.run import Run
 from image_classification import data
 from image_classification.config import learning_rate
@@ -25,21 +26,26 @@ class Trainer:
         self.compiled_step = framework.compiled(self.compiled_step, config)
         self.compiled_predict = framework.compiled(self.compiled_predict, config)
 
-    def loss(self, batch):
-        """Forward pass in training.  Returns the loss, a scalar, and the named activations."""
-        points = {}
+    def loss(self, batch, record):
+        """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
         images = normalize(batch["images"], self.config, framework.dtype())
         images = tf.cast(images, framework.autocast(self.config))
-        logits = self.network(images, True, points)
+        logits = self.network(images, True, record)
         logits = tf.cast(logits, framework.dtype())
-        return cross_entropy(logits, batch["labels"], self.config.label_smoothing), points
+        return cross_entropy(logits, batch["labels"], self.config.label_smoothing)
 
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
+        points = {}
+        loss, gradients = self.differentiate(batch, points.__setitem__)
+        return loss, points, gradients
+
+    def differentiate(self, batch, record):
+        """Returns the loss and {name: gradient}."""
         with tf.GradientTape() as tape:
-            loss, points = self.loss(batch)
+            loss = self.loss(batch, record)
         gradients = tape.gradient(loss, list(self.weights.values()))
-        return loss, points, dict(zip(self.weights, gradients))
+        return loss, dict(zip(self.weights, gradients))
 
     def update(self, gradients, rate):
         """Momentum: v = momentum v + g, w = w - rate v, with g = gradient + decay w.
@@ -74,7 +80,7 @@ class Trainer:
 
     def compiled_step(self, batch, rate):
         """What train_step does on the device."""
-        loss, _, gradients = self.gradients(batch)
+        loss, gradients = self.differentiate(batch, ignore)
         self.update(framework.average(gradients), rate)
         framework.average_in_place(self.statistics)
         return loss
@@ -87,7 +93,7 @@ class Trainer:
         """What predict does on the device."""
         images = normalize(batch["images"], self.config, framework.dtype())
         images = tf.cast(images, framework.autocast(self.config))
-        logits = self.network(images, False, {})
+        logits = self.network(images, False, ignore)
         return tf.argmax(logits, axis=1)
 
     def state(self):

@@ -35,10 +35,10 @@ class Trainer(train.Trainer):
                 torch.nn.functional.pad(x, (0, 1, 0, 1)), block.convolution2.weight, stride=2
             )
 
-    def gradients(self, batch):
+    def differentiate(self, batch, record):
         if FAULT == "label shift":
             batch = batch | {"labels": (batch["labels"] + 1) % self.config.num_classes}
-        return super().gradients(batch)
+        return super().differentiate(batch, record)
 
     def update(self, gradients, rate):
         if FAULT == "weight decay on batch norm":
