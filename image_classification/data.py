@@ -136,7 +136,10 @@ def parity_batches(config, num_steps):
     counted = dataclasses.replace(
         config, num_train_images=own.num_train_images, num_eval_images=own.num_eval_images
     )
-    return counted, list(itertools.islice(batches(own, "train").stream(), num_steps))
+    endless = (
+        batch for epoch in itertools.count(1) for batch in batches(own, "train", epoch).stream()
+    )
+    return counted, list(itertools.islice(endless, num_steps))
 
 
 def open_image(path):

@@ -1,11 +1,13 @@
 """Killed anywhere, a run resumes and ends as if nothing had happened."""
 
+import json
 import os
 import pathlib
 import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import safetensors.numpy
 
@@ -90,3 +92,32 @@ def test_a_finished_run_and_a_foreign_checkpoint_are_refused(command, tmp_path):
     damaged = command(*run, "--resume", "--max_epochs=2", check=False)
     assert damaged.returncode == 1
     assert "damaged" in damaged.stderr
+
+
+def test_one_checkpoint_for_all_frameworks(command, tmp_path):
+    """pytorch, then tensorflow, then paddlepaddle meet the curve of pytorch alone.
+
+    In float64, with coefficients that float32 holds exactly, since PaddlePaddle keeps them so; and
+    at a small learning rate: at the quick one rounding grows tenfold with each step.
+    """
+    flags = ["--precision=fp64"]
+    for number in ("batch_size=400", "learning_rate_per_256=0.002", "momentum=0.875",
+                   "batch_norm_momentum=0.875", f"batch_norm_epsilon={2**-16}"):
+        flags += ["--set", number]
+
+    def go(framework, folder, epochs, *more):
+        command(*arguments(framework, folder, *flags, f"--max_epochs={epochs}", *more), check=False)
+
+    go("pytorch", tmp_path / "alone", 3)
+    go("pytorch", tmp_path / "relay", 1)
+    go("tensorflow", tmp_path / "relay", 2, "--resume")
+    go("paddlepaddle", tmp_path / "relay", 3, "--resume")
+    alone, relay = last_state(tmp_path / "alone"), last_state(tmp_path / "relay")
+    assert alone.keys() == relay.keys()
+    for name, array in alone.items():
+        gap = np.linalg.norm(array - relay[name]) / np.linalg.norm(array)
+        assert gap < 1e-10, name  # 4e-14 was seen
+    results = [json.loads((tmp_path / f / "result.json").read_text()) for f in ("alone", "relay")]
+    curves = [[entry["value"] for entry in result["quality_curve"]] for result in results]
+    assert len(curves[0]) == 3
+    assert curves[0] == curves[1]

@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 
 from common import parity
+from image_classification import config
 
 PLANTED = "tests.parity.planted_pytorch"
 
@@ -37,6 +38,33 @@ def record(tmp_path_factory):
 def test_three_frameworks_agree_on_the_quick_network(precision, capsys):
     code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
                         "--steps=5", f"--precision={precision}"])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.count("AGREES") == 2
+
+
+def test_nothing_but_rounding_parts_the_frameworks(capsys, monkeypatch):
+    """Twelve steps, across an epoch's end, with coefficients that float32 holds exactly.
+
+    PaddlePaddle keeps coefficients in float32 even where the arithmetic is float64.
+    """
+    tolerances = dict.fromkeys(config.PARITY_TOLERANCES["fp64"], 1e-11)
+    monkeypatch.setitem(config.PARITY_TOLERANCES, "fp64", tolerances)
+    flags = ["--steps=12", "--precision=fp64"]
+    for number in ("batch_size=400", "image_size=32", "learning_rate_per_256=0.002",
+                   "momentum=0.875", "batch_norm_momentum=0.875", f"batch_norm_epsilon={2**-16}"):
+        flags += ["--set", number]
+    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle", *flags])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.count("AGREES") == 2
+
+
+def test_three_frameworks_agree_on_the_later_recipe(capsys):
+    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
+                        "--steps=4", "--precision=fp64", "--set", "optimizer=lars",
+                        "--set", "schedule=polynomial", "--set", "warmup_epochs=0.02",
+                        "--set", "label_smoothing=0.1"])
     shown = capsys.readouterr().out
     assert code == 0, shown
     assert shown.count("AGREES") == 2
