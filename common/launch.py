@@ -15,6 +15,9 @@ from common import options
 from common.errors import UserError
 from common.main import FRAMEWORKS, clock_seed
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PROGRAM = "common.main"  # what each process runs
+
 
 def main(argv):
     """Starts a run.  Returns its exit code; does not return where one process is enough."""
@@ -25,7 +28,7 @@ def main(argv):
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    command = ["-m", "common.main", *argv]
+    command = ["-m", PROGRAM, *argv]
     environment = os.environ.copy()
     processes, nodes = layout["processes"], layout["nodes"]
     if processes * nodes == 1:
@@ -100,7 +103,7 @@ def paddle(command, environment, layout):
         launcher.append(f"--master={layout['host']}:{layout['port']}")
     if layout["device"] == "cpu":
         launcher.append("--backend=gloo")
-    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")  # it knows no -m
+    script = os.path.join(ROOT, *PROGRAM.split(".")) + ".py"  # it knows no -m
     os.execve(sys.executable, [sys.executable, *launcher, script, *command[2:]], environment)
 
 
