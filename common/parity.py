@@ -6,7 +6,7 @@ order, and the first beyond tolerance is named.  docs/parity.md tells how a port
 
 A folder of records:
 
-    config.json                        every number of the benchmark
+    config.json                        every number of the benchmark, and each step's learning rate
     inputs/parameters.safetensors      initial values: canonical names and layouts
     inputs/batch_0000.safetensors      one for each step
     outputs/NAME/initial.safetensors   parameter/... as loaded
@@ -101,7 +101,9 @@ def write_inputs(application, folder, values):
     for step, batch in enumerate(batches):
         save_tensors(os.path.join(inputs, f"batch_{step:04d}.safetensors"), batch)
     with open(os.path.join(folder, "config.json"), "w") as opened:
-        json.dump(dataclasses.asdict(config) | {"steps": values.steps}, opened, indent=2)
+        rates = [module.learning_rate(config, step) for step in range(values.steps)]
+        more = {"steps": values.steps, "learning_rates": rates}
+        json.dump(dataclasses.asdict(config) | more, opened, indent=2)
     return config
 
 
@@ -114,7 +116,7 @@ def read_config(application, folder):
         raise UserError(f"{folder}: no config.json there. Make a record with --record.") from None
     if saved.pop("application") != application:
         raise UserError(f"{folder}: the record of another application.")
-    saved.pop("steps")
+    del saved["steps"], saved["learning_rates"]
     saved = {n: tuple(v) if isinstance(v, list) else v for n, v in saved.items()}
     config = application_module(application, "config").Config(**saved)
     return dataclasses.replace(config, application=application)

@@ -7,6 +7,7 @@ import importlib
 import os
 import pathlib
 import subprocess
+import tarfile
 
 import pytest
 
@@ -38,6 +39,15 @@ def real_data():
     if not folder:
         pytest.skip("REAL_DATA_DIR is not set: no real data here")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_images(real_data, tmp_path_factory):
+    """Folder of ten classes of real photographs, 5,000 and 1,000, in ImageNet's layout."""
+    folder = tmp_path_factory.mktemp("real")
+    with tarfile.open(real_data / "image_classification" / "image_classification.tar.gz") as opened:
+        opened.extractall(folder, filter="data")
+    return folder / "image_classification"
 
 
 @pytest.fixture(scope="session")

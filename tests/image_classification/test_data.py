@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import tarfile
 
 import numpy as np
 import pytest
@@ -282,13 +281,9 @@ def test_parity_batches_are_the_models_size(monkeypatch, folder):
     assert not np.array_equal(batches[0]["images"], batches[1]["images"])
 
 
-def test_real_photographs(real_data, tmp_path):
+def test_real_photographs(real_images):
     """CIFAR-10's photographs in ImageNet's layout: as many as their README says."""
-    archive = real_data / "image_classification" / "image_classification.tar.gz"
-    with tarfile.open(archive) as file:
-        file.extractall(tmp_path, filter="data")
-    root = tmp_path / "image_classification"
-    config = data.prepare(config_of(root, batch_size=256))
+    config = data.prepare(config_of(real_images, batch_size=256))
     assert (config.num_train_images, config.num_eval_images) == (5000, 1000)
     labels = []
     for batch in data.batches(config, "train", 1).stream():

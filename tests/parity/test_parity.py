@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,6 +111,43 @@ def test_a_missing_tensor_is_a_difference(record, capsys):
     shutil.rmtree(vendor)
     assert code == 1
     assert "DIFFERS first at step_0001 loss: inf" in shown
+
+
+@pytest.fixture(scope="module")
+def small_record(tmp_path_factory):
+    """A record of PyTorch in float64 of a network that numpy computes in a moment."""
+    folder = str(tmp_path_factory.mktemp("small"))
+    flags = ["--precision=fp64", "--steps=3", f"--record={folder}", "--set", "batch_size=8",
+             "--set", "image_size=32", "--set", "stem_width=8", "--set", "widths=4,8,8,16",
+             "--set", "blocks=2,1,1,1", "--set", "label_smoothing=0.1"]
+    assert parity.main(["image_classification", "pytorch", *flags]) == 0
+    return folder
+
+
+def test_a_vendors_port_is_judged_from_its_files_alone(small_record, capsys):
+    script = os.path.join(os.path.dirname(__file__), "vendor_numpy.py")
+    subprocess.run([sys.executable, script, small_record], check=True, cwd=small_record)
+    code = parity.main(["image_classification", "pytorch", f"--against={small_record}"])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert "vendor" in shown
+    assert "AGREES" in shown
+
+
+def test_a_vendors_small_mistake_is_named(small_record, capsys):
+    """The port as it is, but its second step forgets weight decay."""
+    script = os.path.join(os.path.dirname(__file__), "vendor_numpy.py")
+    subprocess.run([sys.executable, script, small_record, "other"], check=True, cwd=small_record)
+    outputs = os.path.join(small_record, "outputs", "other")
+    first, second = (safetensors.numpy.load_file(os.path.join(outputs, f"step_000{k}.safetensors"))
+                     for k in range(2))
+    second["velocity/stem.weight"] -= 1e-4 * first["parameter/stem.weight"]
+    safetensors.numpy.save_file(second, os.path.join(outputs, "step_0001.safetensors"))
+    code = parity.main(["image_classification", "pytorch", f"--against={small_record}"])
+    shown = capsys.readouterr().out
+    shutil.rmtree(outputs)
+    assert code == 1
+    assert "DIFFERS first at step_0001 velocity/stem.weight" in shown
 
 
 def test_difference_by_hand():
