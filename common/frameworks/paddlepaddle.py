@@ -48,6 +48,11 @@ DTYPES = {"fp32": "float32", "bf16": "float32", "fp64": "float64"}
 def start(config):
     """Sets device, precision, threads and, among several processes, the process group."""
     paddle.set_default_dtype(DTYPES[config.precision])
+    if config.precision == "bf16" and config.device == "cpu":
+        raise UserError(
+            "--precision=bf16: PaddlePaddle has bfloat16 on GPUs alone. Add --device=cuda, or "
+            "leave it."
+        )
     if config.device == "cuda":
         if not paddle.is_compiled_with_cuda() or not paddle.device.cuda.device_count():
             raise UserError("--device=cuda: PaddlePaddle finds no GPU here. Use --device=cpu.")

@@ -39,7 +39,8 @@ def start(config):
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.experimental.enable_op_determinism()
+    if config.device == "cpu" and not config.compile:  # XLA refuses it for some operators
+        tf.config.experimental.enable_op_determinism()
     gpus = tf.config.list_physical_devices("GPU")
     if config.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
