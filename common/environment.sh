@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced.  make_environment NAME REQUIREMENTS...: sets PYTHON to an interpreter that has them.
 #
 # The virtual environment .venv/NAME is made on first use and kept up to date by a stamp over the

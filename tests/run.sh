@@ -13,10 +13,10 @@ fi
 paths=()
 for path in "$@"; do paths+=("tests/${path#tests/}"); done
 for framework in pytorch tensorflow paddlepaddle; do
-    PYTHON= make_environment "$framework" \
+    PYTHON='' make_environment "$framework" \
         "image_classification/$framework/requirements.txt" tests/requirements.txt
 done
-PYTHON= make_environment neutral tests/requirements.txt
+PYTHON='' make_environment neutral tests/requirements.txt
 .venv/neutral/bin/ruff check .
 .venv/neutral/bin/python -m pytest "${paths[@]}"
 for framework in pytorch tensorflow paddlepaddle; do

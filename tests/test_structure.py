@@ -150,6 +150,23 @@ def test_scripts_are_thin_and_stop_at_faults(path):
     assert len(text.splitlines()) <= 20
 
 
+def test_scripts_pass_shellcheck():
+    scripts = [str(path) for path in [*ROOT.glob("**/*.sh"), ROOT / ".ci" / "run"]
+               if ".venv" not in path.parts]
+    assert len(scripts) > 6
+    tool = pathlib.Path(sys.executable).parent / "shellcheck"
+    done = subprocess.run([tool, "-x", *scripts], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_dockerfiles_pass_hadolint(application):
+    files = [str(ROOT / application / framework / "Dockerfile") for framework in FRAMEWORKS]
+    tool = pathlib.Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([tool, *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_tree_tells_nothing_of_its_makers():
     """No machine's paths, and no package index but the public ones' own names."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)

@@ -1,6 +1,9 @@
 """The command that a user types first, in each framework, to the real target."""
 
 import json
+import os
+import sys
+import time
 
 import pytest
 
@@ -10,7 +13,10 @@ from tests.conftest import FRAMEWORKS
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_quick_reaches_its_target_and_its_log_is_valid(framework_name, command, tmp_path):
     script = f"./image_classification/{framework_name}/run_and_time.sh"
+    started = time.time()
     done = command(script, "--seed=1", f"--output_dir={tmp_path}/run")
+    # What is there already is not made again: the first step comes soon.
+    assert seconds_of(tmp_path / "run", "run_start") - started < 20
     line = done.stdout.strip().splitlines()[-1]
     assert line.startswith(f"RESULT,image_classification,{framework_name},1,")
     assert line.endswith(",success")
@@ -69,9 +75,13 @@ def test_an_interpreter_without_the_framework_is_told_what_it_lacks(command, pyt
     assert "lacks torch." in done.stderr
 
 
+def seconds_of(folder, key):
+    """Seconds since 1970 of an event in a run's log."""
+    lines = (folder / "run.log").read_text().splitlines()
+    line = next(line for line in lines if f'"{key}"' in line)
+    return json.loads(line.removeprefix(":::MLLOG "))["time_ms"] / 1000
+
+
 def python_path():
     """python3 means the interpreter that runs the tests."""
-    import os
-    import sys
-
     return {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
