@@ -1,7 +1,7 @@
 """Judges a run's log: python -m common.check_log RUN_FOLDER
 
-First MLCommons' own compliance checker, by the newest rule set that knows the benchmark; then the
-strict order of events in mllog.py.
+First MLCommons' own compliance checker, by the newest rule set that knows the benchmark, or by our
+rules/*.yaml where none does; then the strict order of events in mllog.py.
 """
 
 import importlib.metadata
@@ -12,6 +12,8 @@ import tempfile
 
 from common.errors import UserError
 from common.mllog import Order, parse
+
+RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules")
 
 # submission_benchmark, and the newest rule set that accepts it (None: none does).
 BENCHMARKS = {
@@ -66,28 +68,39 @@ def order_faults(events):
     return faults
 
 
-def rule_set(events):
-    """(rule set, words) that judge a log.  Raises UserError."""
+def judges(events):
+    """[(words, arguments of the package's checker)] of those who judge a log.  Raises UserError.
+
+    The newest rule set of mlperf-logging that knows the benchmark; our own rules where none does.
+    """
     values = {key: value for key, value, _ in reversed(events)}
-    name = values.get("submission_benchmark")
+    name, division = values.get("submission_benchmark"), values.get("submission_division")
     known = dict(BENCHMARKS.values())
     if name not in known:
         raise UserError(f"submission_benchmark {name!r}: expected one of {', '.join(known)}.")
-    division = values.get("submission_division")
+    if division not in ("closed", "open"):
+        raise UserError(f"submission_division {division!r}: expected closed or open.")
+    package = f"mlperf-logging {importlib.metadata.version('mlperf-logging')}"
     version = known[name]
-    if version is None:
-        raise UserError(f"{name}: mlperf-logging has no rules for it, and neither have we yet.")
-    package = importlib.metadata.version("mlperf-logging")
-    judge = f"mlperf-logging {package}, rule set {version}, {division} division: {name}"
-    return version, judge
+    stepped = "opt_learning_rate_decay_boundary_epochs" in values
+    if version and not (name == "resnet" and division == "closed" and stepped):
+        words = f"{package}, rule set {version}, {division} division: {name}"
+        return [(words, ["--ruleset", version])]
+    # Since 0.7.0 its resnet rules want a polynomial schedule: v0.5's steps are judged by ours.
+    files = ["common.yaml"] + [f"closed_{name}.yaml"] * (division == "closed")
+    return [
+        (f"{package} with our own common/rules/{file}, {division} division: {name}",
+         ["--ruleset", "4.0.0", "--config", os.path.join(RULES, file)])
+        for file in files
+    ]
 
 
-def package_faults(path, version):
+def package_faults(path, arguments):
     """What MLCommons' checker finds wrong, a line each."""
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "training"]
-    command += ["--ruleset", version]
     with tempfile.TemporaryDirectory() as folder:  # the checker leaves a file where it runs
-        done = subprocess.run([*command, path], capture_output=True, text=True, cwd=folder)
+        done = subprocess.run([*command, *arguments, path], capture_output=True, text=True,
+                              cwd=folder)
     if done.returncode == 0 and "SUCCESS" in done.stdout + done.stderr:
         return []
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -100,14 +113,15 @@ def main(argv):
         if len(argv) != 1:
             raise UserError("usage: python -m common.check_log RUN_FOLDER")
         path, events = read(argv[0])
-        version, words = rule_set(events)
+        tools = judges(events)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     passed = True
-    judges = ((words, package_faults(os.path.abspath(path), version)),
-              ("common/mllog.py, strict order of events", order_faults(events)))
-    for judge, faults in judges:
+    verdicts = [(words, package_faults(os.path.abspath(path), arguments))
+                for words, arguments in tools]
+    verdicts.append(("common/mllog.py, strict order of events", order_faults(events)))
+    for judge, faults in verdicts:
         print(f"{'PASS' if not faults else 'FAIL'}  {judge}")
         for fault in faults:
             print(f"      {fault}")

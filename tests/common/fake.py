@@ -1,0 +1,133 @@
+"""Logs and runs for tests, without a framework: the real RunLog and Run, a trainer of four numbers.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from common.data.batches import Batches, in_order, mixed_epochs
+from common.mllog import RunLog
+from common.quality import Quality
+from common.run import Run
+from image_classification import config as image_config
+
+QUALITY = Quality("top1_accuracy", True, lambda predicted, batch: predicted, np.mean,
+                  lambda records: sum(map(len, records)))  # fmt: skip
+
+
+class Framework:
+    """The adapter of a framework that has one process and no tensors."""
+
+    def __init__(self, rank=0):
+        self.own_rank = rank
+
+    def rank(self):
+        return self.own_rank
+
+    def world_size(self):
+        return 1
+
+    def synchronize(self):
+        pass
+
+    def gather(self, value):
+        return [value]
+
+    def get(self, tensor):
+        return np.asarray(tensor)
+
+    def describe(self):
+        return {"framework": "none", "version": "0", "device": "cpu", "threads": 1,
+                "environment": {}}
+
+    def peak_memory_bytes(self):
+        return 1
+
+
+class Trainer:
+    """Four numbers that every step changes.  accuracy: by the epoch, from the first."""
+
+    def __init__(self, accuracies):
+        self.accuracies = list(accuracies)
+        self.numbers = np.zeros(4, np.float32)
+
+    def train_step(self, batch, step):
+        self.numbers = self.numbers + batch["numbers"].sum()
+        return 1.0 / (step + 1)
+
+    def state(self):
+        return {"parameter": {"numbers": self.numbers}}
+
+    def load_state(self, state):
+        self.numbers = state["parameter"]["numbers"]
+
+
+def config_of(folder, profile="quick", **changes):
+    """An image_classification config, whose data are sixteen numbers."""
+    base = image_config.REFERENCE if profile == "reference" else image_config.QUICK
+    defaults = {"application": "image_classification", "framework": "pytorch", "seed": 1,
+                "output_dir": str(folder), "workers": 0, "num_train_images": 16,
+                "num_eval_images": 8, "batch_size": 4, "eval_batch_size": 4}  # fmt: skip
+    return dataclasses.replace(base, **defaults | changes)
+
+
+def read(numbers):
+    return {"numbers": numbers.astype(np.float32)}
+
+
+def run(config, accuracies, framework=None, before_step=None):
+    """Runs to the end.  accuracies: the score of each epoch.  Returns the Run."""
+    with Run(config, QUALITY, framework or Framework()) as running:
+        trainer = Trainer(accuracies)
+        running.restore(trainer)
+        for epoch in running.epochs():
+            train = Batches(mixed_epochs(16, config.batch_size, epoch), read)
+            for batch in running.batches(train):
+                if before_step:
+                    before_step(running)
+                running.step(trainer.train_step(batch, running.steps))
+
+            def predict(batch, epoch=epoch):
+                return np.full(len(batch["numbers"]), trainer.accuracies[epoch - 1])
+
+            running.evaluate(predict, Batches(in_order(8, config.eval_batch_size), read))
+        return running
+
+
+ADAM = {"opt_name": "adam", "opt_base_learning_rate": 0.001, "opt_adam_beta_1": 0.9,
+        "opt_adam_beta_2": 0.999, "opt_adam_epsilon": 1e-8}  # fmt: skip
+SIZES = {"global_batch_size": 32, "train_samples": 100, "eval_samples": 10,
+         "gradient_accumulation_steps": 1}  # fmt: skip
+
+
+def events(benchmark="seq_cnn", division="closed", values=(0.5, 0.91), hyperparameters=ADAM):
+    """[(key, value, metadata)] of a good run, an evaluation after each epoch."""
+    found = [("submission_benchmark", benchmark, {}), ("submission_division", division, {}),
+             ("submission_org", "reference", {}), ("submission_platform", "cpu", {}),
+             ("submission_status", "research", {}), ("cache_clear", False, {}),
+             ("init_start", None, {}), ("seed", 1, {})]
+    found += [(key, value, {}) for key, value in (SIZES | hyperparameters).items()]
+    found += [("init_stop", None, {}), ("run_start", None, {})]
+    for epoch, value in enumerate(values, 1):
+        found += [
+            ("block_start", None, {"first_epoch_num": epoch, "epoch_count": 1}),
+            ("epoch_start", None, {"epoch_num": epoch}),
+            ("epoch_stop", None, {"epoch_num": epoch}),
+            ("eval_start", None, {"epoch_num": epoch}),
+            ("eval_accuracy", value, {"epoch_num": epoch}),
+            ("eval_stop", None, {"epoch_num": epoch}),
+            ("block_stop", None, {"first_epoch_num": epoch}),
+        ]
+    return found + [("run_stop", None, {"status": "success"})]
+
+
+def write_log(folder, entries):
+    """Writes events as run.log through mlperf-logging, whatever their order.  Returns its path."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "run.log"
+    log = RunLog(str(path), True)
+    log._check = lambda key, metadata: None
+    for key, value, metadata in entries:
+        log.event(key, value, **metadata)
+    log.close()
+    return path
