@@ -86,7 +86,8 @@ def save(folder, state, position):
     os.makedirs(folder, exist_ok=True)
     tensors = {f"{g}/{n}": array for g, arrays in state.items() for n, array in arrays.items()}
     position = position | {"format": FORMAT, "sha256": digest(tensors)}
-    save_tensors(path(folder, position["step"]), tensors, {"run": json.dumps(position)})
+    text = json.dumps(position)
+    save_tensors(path(folder, position["step"]), tensors, {"run": text, "sum": _sum(text)})
     for old in paths(folder)[:-KEPT]:
         os.remove(old)
 
@@ -95,7 +96,10 @@ def read_position(file):
     """The position in a checkpoint's header.  Raises UserError."""
     try:
         with safetensors.safe_open(file, "numpy") as opened:
-            position = json.loads((opened.metadata() or {})["run"])
+            metadata = opened.metadata() or {}
+        if _sum(metadata["run"]) != metadata["sum"]:
+            raise ValueError("the sum of its header is wrong")
+        position = json.loads(metadata["run"])
     except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(_damaged(file, error)) from None
     if position["format"] > FORMAT:
@@ -138,6 +142,10 @@ def load(file, expected):
         group, _, rest = name.partition("/")
         state.setdefault(group, {})[rest] = array
     return state
+
+
+def _sum(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _damaged(file, error):
