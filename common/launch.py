@@ -13,7 +13,8 @@ import sys
 
 from common import options
 from common.errors import UserError
-from common.main import FRAMEWORKS, clock_seed
+from common.main import FRAMEWORKS, clock_seed, load_config
+from common.run import claim_folder
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = "common.main"  # what each process runs
@@ -33,6 +34,14 @@ def main(argv):
     processes, nodes = layout["processes"], layout["nodes"]
     if processes * nodes == 1:
         os.execve(sys.executable, [sys.executable, *command], environment)
+    try:
+        # A fault of the user is told here, once, rather than by each process in its own way.
+        config = load_config(argv[0], argv[1], argv[2:])
+        if not config.resume and layout["node_rank"] == 0:
+            claim_folder(config.output_dir)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     # The processes of a host share its cores.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // processes)))
     if layout["seed"] is None:
@@ -76,10 +85,23 @@ def free_port():
         return opened.getsockname()[1]
 
 
+# torchrun itself would show a traceback of its own where a process ends with anything but 0.
+TORCHRUN = """
+import sys
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+try:
+    run.main(sys.argv[1:])
+except ChildFailedError as error:
+    sys.exit(error.get_first_failure()[1].exitcode)
+"""
+
+
 def torchrun(command, environment, layout):
     """PyTorch: torchrun gives each process its rank and restarts none."""
+    environment.setdefault("LOGLEVEL", "CRITICAL")  # of the launcher; the processes say what it is
     launcher = [
-        "-m", "torch.distributed.run",
+        "-c", TORCHRUN,
         f"--nnodes={layout['nodes']}",
         f"--nproc_per_node={layout['processes']}",
         f"--node_rank={layout['node_rank']}",

@@ -68,6 +68,25 @@ def test_a_users_fault_is_one_line(flags, words, command):
     assert words in errors[0]
 
 
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_a_users_fault_is_one_line_among_processes_too(framework_name, command, tmp_path):
+    (tmp_path / "run.log").write_text("")
+    script = f"./image_classification/{framework_name}/run_and_time.sh"
+    done = command(script, "--processes=2", f"--output_dir={tmp_path}", check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "holds a run already" in done.stderr
+
+
+def test_an_aborted_run_among_processes_ends_with_its_code_and_no_traceback(command, tmp_path):
+    done = command("./image_classification/pytorch/run_and_time.sh", "--processes=2", "--seed=1",
+                   "--max_epochs=1", "--set", "batch_size=400", "--set", "image_size=32",
+                   f"--output_dir={tmp_path}/run", check=False)
+    assert done.returncode == 2
+    assert done.stdout.rstrip().endswith(",aborted")
+    assert "Traceback" not in done.stderr
+
+
 def test_an_interpreter_without_the_framework_is_told_what_it_lacks(command, python_of):
     done = command("./image_classification/pytorch/run_and_time.sh", check=False,
                    environment={"PYTHON": str(python_of("neutral"))})
