@@ -18,7 +18,7 @@ class Config(Options):
     # Data.  Counts: Large Movie Review Dataset v1.0.  Dictionary: paddle.dataset.imdb.
     num_train_reviews: int | None = 25_000            # None: as many as the folder holds
     num_eval_reviews: int | None = 25_000
-    vocabulary_size: int | None = 5_147               # with <unk>; None: as many as pass the cut-off
+    vocabulary_size: int | None = 5_147               # with <unk>; None: as the cut-off gives
     min_count: int = 151                              # over training and test reviews: "> 150"
 
     # Batches.  These change speed and memory, not numbers: see data.pack.
@@ -49,7 +49,7 @@ REFERENCE = Config(
     evaluate_first_epoch=1,
 )
 
-# Seconds to a minute on two cores, without a network connection: see README.md, "Quick".
+# Well under a minute on two cores, without a network connection: see README.md, "Quick".
 QUICK = replace(
     REFERENCE,
     profile="quick",

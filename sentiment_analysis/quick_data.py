@@ -1,9 +1,10 @@
 """The embedded data of the quick profile: written reviews, as text files in aclImdb's folders.
 
 A review holds some remarks that decide, each marked by a strong word, and some that do not, marked
-by a weak one; all that decide have the review's own sentiment.  Half of all remarks say the opposite
-adjective with a negation in front.  So each single word is as frequent in good reviews as in bad
-ones, and a linear model on words stays near chance: what counts is the order of three or four.
+by a weak one; all that decide have the review's own sentiment.  Half of all remarks say the
+opposite adjective with a negation in front.  So each single word is as frequent in good reviews as
+in bad ones, and a linear model on words stays near chance: what counts is the order of three or
+four.
 """
 
 import os
@@ -49,7 +50,7 @@ def remark(good, strong, rng):
 
 
 def write_review(good, rng):
-    """str: one review.  good: its sentiment.  One in fifty has a word or two, one in ten is long."""
+    """str: one review.  good: its sentiment.  Some have a word or two; one in ten is long."""
     kind = rng.random()
     if kind < 0.01:
         return f"{rng.choice(GOOD if good else BAD).capitalize()}!"
