@@ -68,22 +68,25 @@ QUICK = replace(
     learning_rate=0.0005,
 )
 
+# Norm of the difference over the norm, of each tensor; ten times what was seen and more.  In fp32
+# two windows whose filter answers are equal but for rounding may win the maximum one here, one
+# there: no activation tells, but their words' gradients change places.  fp64 is the sharp test.
 PARITY_TOLERANCES = {
     "fp32": {
-        "activation": 1e-4,
-        "loss": 1e-5,
+        "activation": 1e-5,
+        "loss": 2e-6,
         "gradient": 1e-3,
         "mean": 1e-3,
         "square": 1e-3,
-        "parameter": 1e-3,
+        "parameter": 1e-4,
     },
     "fp64": {
-        "activation": 1e-9,
-        "loss": 1e-9,
-        "gradient": 1e-9,
-        "mean": 1e-9,
-        "square": 1e-9,
-        "parameter": 1e-9,
+        "activation": 1e-13,
+        "loss": 1e-13,
+        "gradient": 1e-13,
+        "mean": 1e-12,
+        "square": 1e-12,
+        "parameter": 1e-12,
     },
 }
 

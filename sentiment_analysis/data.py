@@ -214,13 +214,13 @@ def efficiency(config, batch):
 def parity_batches(config, num_steps):
     """(config with counts, the first batches of training) for parity, without a dataset.
 
-    Drawn words, rare and common; each batch holds reviews of one word, of two, and one as long as
-    IMDB's longest for the reference.
+    Drawn words, some so common that windows repeat, some so rare that a batch lacks them.  Each
+    batch holds reviews of one word, of two, and for the reference one as long as IMDB's longest.
     """
-    longest = 2_470 if config.profile == "reference" else 60
+    longest = 2_500 if config.profile == "reference" else 60
     config = dataclasses.replace(
         config,
-        vocabulary_size=config.vocabulary_size or 200,
+        vocabulary_size=config.vocabulary_size or 1_000,
         num_train_reviews=num_steps * config.batch_size,
         num_eval_reviews=config.eval_batch_size,
     )
@@ -230,7 +230,7 @@ def parity_batches(config, num_steps):
         lengths = rng.integers(3, longest, config.batch_size)
         lengths[:3] = (1, 2, longest)[: config.batch_size]
         rng.shuffle(lengths)
-        numbers = [np.floor(config.vocabulary_size * rng.random(n) ** 3) for n in lengths]
+        numbers = [np.floor(config.vocabulary_size * rng.random(n) ** 6) for n in lengths]
         labels = rng.integers(0, config.num_classes, config.batch_size)
         found.append(pack(config, [n.astype(np.int32) for n in numbers], labels))
     return config, found

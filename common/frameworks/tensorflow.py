@@ -89,9 +89,12 @@ def autocast(config):
 def compiled(function, config):
     """The function as one graph, through XLA where --compile asks for it.
 
-    A second shape of a batch makes the graph one for any size: it is not built for each.
+    A second shape of a batch makes the graph one for any size: it is not built for each.  No
+    AutoGraph: the functions hold no `if` or `while` on a tensor.
     """
-    return tf.function(function, jit_compile=config.compile, reduce_retracing=True)
+    return tf.function(
+        function, jit_compile=config.compile, reduce_retracing=True, autograph=False
+    )
 
 
 def variable(shape, trainable=True):

@@ -93,7 +93,7 @@ class SequenceCNN(tf.Module):
         before, after = self.halo
         inner = tokens[before : tf.size(tokens) - after]  # [T]
         beyond = tf.zeros_like(inner, dtype=words.dtype)
-        beyond = tf.where(inner == self.empty, -math.inf, beyond)
+        beyond = tf.where(inner == self.empty, tf.constant(-math.inf, words.dtype), beyond)
         features = []
         for index, convolution in enumerate(self.convolutions):
             features.append(convolution(words, beyond, blocks))
