@@ -8,6 +8,7 @@ import pytest
 
 from common import parity
 from sentiment_analysis import config, data
+from tests.sentiment_analysis.packed import unpack
 
 PLANTED = "tests.parity.planted_pytorch_sentiment_analysis"
 ALL = ["sentiment_analysis", "pytorch", "tensorflow", "paddlepaddle"]
@@ -55,17 +56,9 @@ def test_three_frameworks_agree_on_the_full_network(capsys):
 def test_the_batches_hold_the_shortest_and_the_longest(profile):
     counted, batches = data.parity_batches(dataclasses.replace(profile, seed=1), 2)
     for batch in batches:
-        lengths = review_lengths(counted, batch)
+        lengths = [len(review) for review in unpack(counted, batch)]
         assert {1, 2, 2500 if profile.profile == "reference" else 60} <= set(lengths)
     assert not all(batch["seen"].all() for batch in batches)
-
-
-def review_lengths(config, batch):
-    """Words of each review of a batch: those in its blocks."""
-    before, after = data.halo(config)
-    words = batch["tokens"][before : len(batch["tokens"]) - after] != config.vocabulary_size
-    in_block = words.reshape(-1, config.block_size).sum(1)
-    return [in_block[sorted(set(blocks))].sum() for blocks in batch["blocks"].tolist()]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from sentiment_analysis import data
 from sentiment_analysis.config import QUICK, REFERENCE, halo
+from tests.sentiment_analysis.packed import unpack
 
 SMALL = dataclasses.replace(
     REFERENCE, seed=1, vocabulary_size=10, block_size=4, stream_multiple=8, blocks_multiple=2
@@ -106,14 +107,6 @@ def test_a_batch_by_hand():
     assert batch["seen"].tolist() == [False] + [True] * 9
     assert batch["labels"].tolist() == [0, 1, 1]
     assert data.efficiency(SMALL, batch) == 9 / 27
-
-
-def unpack(config, batch):
-    """[words] of each review of a batch."""
-    before, after = halo(config)
-    stream = batch["tokens"][before : len(batch["tokens"]) - after].reshape(-1, config.block_size)
-    reviews = [stream[sorted(set(blocks))].ravel() for blocks in batch["blocks"].tolist()]
-    return [review[review != config.vocabulary_size].tolist() for review in reviews]
 
 
 @settings(max_examples=200, deadline=None)
