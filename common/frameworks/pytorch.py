@@ -15,6 +15,7 @@ from common.errors import UserError
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {
     "convolution": (0, 1, 2, 3),
+    "sequence_convolution": (0, 1, 2),
     "dense": (0, 1),
     "vector": (0,),
     "images": (0, 1, 2, 3),
@@ -118,6 +119,17 @@ def dump(network, specification):
     """{canonical name: array in canonical layout} of the whole network."""
     tensors = network.state_dict()
     return {n: to_canonical(tensors[n], p) for n, p in specification.items()}
+
+
+def dump_tensors(tensors, specification):
+    """{canonical name: array in canonical layout} of {canonical name: tensor}."""
+    return {n: to_canonical(tensor, specification[n]) for n, tensor in tensors.items()}
+
+
+def load_tensors(tensors, arrays, specification):
+    """Puts canonical arrays into {canonical name: tensor}."""
+    for name in tensors:
+        tensors[name].copy_(from_canonical(arrays[name], specification[name]))
 
 
 def from_canonical(array, parameter):

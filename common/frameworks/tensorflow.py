@@ -20,6 +20,7 @@ from common.errors import UserError
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {
     "convolution": (2, 3, 1, 0),
+    "sequence_convolution": (2, 1, 0),
     "dense": (1, 0),
     "vector": (0,),
     "images": (0, 2, 3, 1),
@@ -87,8 +88,14 @@ def autocast(config):
 
 
 def compiled(function, config):
-    """The function as one graph, through XLA where --compile asks for it."""
-    return tf.function(function, jit_compile=config.compile)
+    """The function as one graph, through XLA where --compile asks for it.
+
+    A second shape of a batch makes the graph one for any size: it is not built for each.  No
+    AutoGraph: the functions hold no `if` or `while` on a tensor.
+    """
+    return tf.function(
+        function, jit_compile=config.compile, reduce_retracing=True, autograph=False
+    )
 
 
 def variable(shape, trainable=True):
@@ -145,6 +152,17 @@ def dump(network, specification):
     """{canonical name: array in canonical layout} of the whole network."""
     tensors = _variables(network)
     return {n: to_canonical(tensors[n], p) for n, p in specification.items()}
+
+
+def dump_tensors(tensors, specification):
+    """{canonical name: array in canonical layout} of {canonical name: tensor}."""
+    return {n: to_canonical(tensor, specification[n]) for n, tensor in tensors.items()}
+
+
+def load_tensors(tensors, arrays, specification):
+    """Puts canonical arrays into {canonical name: tensor}."""
+    for name in tensors:
+        tensors[name].assign(from_canonical(arrays[name], specification[name]))
 
 
 def from_canonical(array, parameter):

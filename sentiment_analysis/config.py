@@ -1,0 +1,141 @@
+"""Every number of the sentiment analysis benchmark: a sequence CNN on IMDB's film reviews.
+
+Johnson and Zhang 2014, "Effective Use of Word Order for Text Categorization with Convolutional
+Neural Networks"; the PaddlePaddle reference of MLPerf Training v0.5.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from common.options import Options
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The reference benchmark; QUICK below changes what a laptop needs changed."""
+
+    # Data.  Counts: Large Movie Review Dataset v1.0.  Dictionary: paddle.dataset.imdb.
+    num_train_reviews: int | None = 25_000            # None: as many as the folder holds
+    num_eval_reviews: int | None = 25_000
+    vocabulary_size: int | None = 5_147               # with <unk>; None: as the cut-off gives
+    min_count: int = 151                              # over training and test reviews: "> 150"
+
+    # Batches.  These change speed and memory, not numbers: see data.pack.
+    block_size: int = 8                               # words; a review fills whole blocks
+    stream_multiple: int = 1024                       # words of a batch, rounded up
+    blocks_multiple: int = 16                         # blocks of its longest review, rounded up
+
+    # Network.
+    embedding_size: int = 1024
+    windows: tuple[int, ...] = (3, 4)                 # words; convolutions beside each other
+    num_filters: int = 1024                           # of each convolution
+    num_classes: int = 2                              # 0 positive, 1 negative
+
+    # Loss and optimizer.  fluid.optimizer.Adam's constants.
+    learning_rate: float = 0.0005                     # constant
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    batch_size: int = 128                             # global, over all processes
+    eval_batch_size: int = 128                        # global; changes speed, not numbers
+
+
+REFERENCE = Config(
+    profile="reference",
+    target=0.906,
+    num_epochs=100,
+    evaluate_every_epochs=1,
+    evaluate_first_epoch=1,
+)
+
+# Well under a minute on two cores, without a network connection: see README.md, "Quick".
+QUICK = replace(
+    REFERENCE,
+    profile="quick",
+    target=0.95,
+    num_epochs=20,
+    num_train_reviews=None,
+    num_eval_reviews=None,
+    vocabulary_size=None,
+    min_count=21,
+    block_size=4,
+    stream_multiple=256,
+    blocks_multiple=4,
+    embedding_size=128,
+    num_filters=128,
+    batch_size=64,
+    learning_rate=0.0005,
+)
+
+# Norm of the difference over the norm, of each tensor; ten times what was seen and more.  In fp32
+# two windows whose filter answers are equal but for rounding may win the maximum one here, one
+# there: no activation tells, but their words' gradients change places.  fp64 is the sharp test.
+PARITY_TOLERANCES = {
+    "fp32": {
+        "activation": 1e-5,
+        "loss": 2e-6,
+        "gradient": 1e-3,
+        "mean": 1e-3,
+        "square": 1e-3,
+        "parameter": 1e-4,
+    },
+    "fp64": {
+        "activation": 1e-13,
+        "loss": 1e-13,
+        "gradient": 1e-13,
+        "mean": 1e-12,
+        "square": 1e-12,
+        "parameter": 1e-12,
+    },
+}
+
+
+def check(config):
+    """The config, if its numbers fit together.  Raises UserError."""
+    for name in ("block_size", "stream_multiple", "blocks_multiple", "min_count", "batch_size",
+                 "eval_batch_size", "embedding_size", "num_filters"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}={getattr(config, name)}: expected 1 or more.")
+    if config.stream_multiple % config.block_size:
+        raise UserError(
+            f"stream_multiple={config.stream_multiple}: expected a multiple of "
+            f"block_size={config.block_size}."
+        )
+    if not config.windows or min(config.windows) < 1:
+        raise UserError(f"windows={config.windows}: expected numbers of words, 1 or more.")
+    if config.num_classes != 2:
+        raise UserError(f"num_classes={config.num_classes}: expected 2, positive and negative.")
+    return config
+
+
+def halo(config):
+    """(words before, words after) a place that the widest convolutions see."""
+    before = max(window // 2 for window in config.windows)
+    after = max(window - 1 - window // 2 for window in config.windows)
+    return before, after
+
+
+def learning_rate(config, step):
+    """Learning rate of an optimizer step, counted from 0, with Adam's bias corrections in it.
+
+    Kingma and Ba 2014, end of sec. 2: epsilon then stands beside the uncorrected root.  So does
+    fluid's Adam.
+    """
+    root = math.sqrt(1.0 - config.adam_beta2 ** (step + 1))
+    return config.learning_rate * root / (1.0 - config.adam_beta1 ** (step + 1))
+
+
+def log_values(config):
+    """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log."""
+    return {
+        "global_batch_size": config.batch_size,
+        "train_samples": config.num_train_reviews,
+        "eval_samples": config.num_eval_reviews,
+        "gradient_accumulation_steps": 1,
+        "opt_name": "adam",
+        "opt_base_learning_rate": config.learning_rate,
+        "opt_adam_beta_1": config.adam_beta1,
+        "opt_adam_beta_2": config.adam_beta2,
+        "opt_adam_epsilon": config.adam_epsilon,
+    }

@@ -1,0 +1,236 @@
+"""IMDB's folders of reviews as batches: files, words, dictionary, numpy out.
+
+    DATA_DIR/train/{pos,neg}/<id>_<rating>.txt and DATA_DIR/test/{pos,neg}/<id>_<rating>.txt
+
+A batch is one stream of words, review after review, and no review is cut or drawn out to the
+length of another.  What lies between two reviews is as little as keeps their convolutions apart.
+"""
+
+import collections
+import dataclasses
+import functools
+import os
+import string
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.data.batches import Batches, examples_at, in_order, mixed_epochs
+from common.errors import UserError
+from sentiment_analysis import quick_data
+from sentiment_analysis.config import halo
+
+SPLITS = ("train", "test")
+CLASSES = ("pos", "neg")     # a label is the place here: 0 positive, as in paddle.dataset.imdb
+LAYOUT = "Expected train/pos, train/neg, test/pos and test/neg with a review in each *.txt"
+PUNCTUATION = string.punctuation.encode()
+
+
+@dataclass(frozen=True, eq=False)
+class Reviews:
+    """A split in memory: the words of all reviews behind each other."""
+
+    words: np.ndarray       # int32: numbers of the dictionary
+    starts: np.ndarray      # int64 [N + 1]: review n is words[starts[n]:starts[n + 1]]
+    labels: np.ndarray      # int64 [N]
+
+    def review(self, number):
+        """int32 [L]: the words of one review."""
+        return self.words[self.starts[number] : self.starts[number + 1]]
+
+
+def prepare(config):
+    """The config with its data found, checked and counted.  Raises UserError.
+
+    Without --data_dir, the quick profile writes the embedded data to the cache folder.
+    """
+    if not config.data_dir:
+        if config.profile == "reference":
+            raise UserError(
+                "the reference profile needs --data_dir=FOLDER with IMDB's aclImdb in it. "
+                "sentiment_analysis/README.md says in which layout."
+            )
+        config = dataclasses.replace(config, data_dir=quick_data.ensure())
+    folder = root(config.data_dir)
+    dictionary, reviews = load(folder, config.min_count)
+    found = {
+        "num_train_reviews": len(reviews["train"].labels),
+        "num_eval_reviews": len(reviews["test"].labels),
+        "vocabulary_size": len(dictionary),
+    }
+    for field, count in found.items():
+        expected = getattr(config, field)
+        if expected is not None and count != expected:
+            what = field.removeprefix("num_").replace("_", " ")
+            raise UserError(
+                f"{folder}: expected {expected:,} for {what}, found {count:,}. Unpack the dataset "
+                f"again, or say --set {field}=None for a dataset of your own."
+            )
+    return dataclasses.replace(config, data_dir=folder, **found)
+
+
+def root(data_dir):
+    """The folder that holds train/ and test/: data_dir, or aclImdb in it.  Raises UserError."""
+    inside = os.path.join(data_dir, "aclImdb")
+    folder = inside if os.path.isdir(inside) else data_dir
+    for split in SPLITS:
+        for name in CLASSES:
+            path = os.path.join(folder, split, name)
+            if not os.path.isdir(path):
+                raise UserError(f"{path}: no such folder. {LAYOUT} in --data_dir={data_dir}.")
+    return folder
+
+
+@functools.lru_cache(maxsize=2)
+def load(folder, min_count):
+    """(dictionary, {split: Reviews}) of a dataset.  Raises UserError."""
+    texts, labels = {}, {}
+    for split in SPLITS:
+        texts[split], labels[split] = [], []
+        for label, name in enumerate(CLASSES):
+            found = read_folder(os.path.join(folder, split, name))
+            texts[split] += found
+            labels[split] += [label] * len(found)
+    counts = collections.Counter()
+    for split in SPLITS:
+        for text in texts[split]:
+            counts.update(text)
+    dictionary = build_dictionary(counts, min_count)
+    return dictionary, {s: encode(texts[s], labels[s], dictionary) for s in SPLITS}
+
+
+def read_folder(folder):
+    """[words] of each review in a folder, by the names of the files.  Raises UserError."""
+    with os.scandir(folder) as entries:
+        paths = sorted(entry.path for entry in entries if entry.name.endswith(".txt"))
+    if not paths:
+        raise UserError(f"{folder}: no *.txt in this folder. {LAYOUT}.")
+    reviews = []
+    for path in paths:
+        try:
+            with open(path, "rb") as opened:
+                words = tokenize(opened.read())
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
+        if not words:
+            raise UserError(f"{path}: no word in this review. Unpack the dataset again.")
+        reviews.append(words)
+    return reviews
+
+
+def tokenize(text):
+    """[bytes]: the words of a review as paddle.dataset.imdb makes them.  text: bytes.
+
+    Punctuation is deleted, not replaced by a space: "don't" is dont, "<br />" leaves br.  Only
+    ASCII letters become small.
+    """
+    return text.translate(None, PUNCTUATION).lower().split()
+
+
+def build_dictionary(counts, min_count):
+    """{word: number}: the commonest word is 0, equals go by the alphabet; <unk> is the last.
+
+    counts: {word: how often}.  A word seen less than min_count times is <unk>.
+    """
+    kept = sorted((-count, word) for word, count in counts.items() if count >= min_count)
+    dictionary = {word: number for number, (_, word) in enumerate(kept)}
+    dictionary[b"<unk>"] = len(dictionary)  # no review holds it: its brackets are punctuation
+    return dictionary
+
+
+def encode(texts, labels, dictionary):
+    """Reviews of texts, each a list of words."""
+    unknown = dictionary[b"<unk>"]
+    lengths = np.array([len(text) for text in texts], np.int64)
+    words = np.fromiter(
+        (dictionary.get(word, unknown) for text in texts for word in text),
+        np.int32,
+        count=lengths.sum(),
+    )
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return Reviews(words, starts, np.array(labels, np.int64))
+
+
+def batches(config, split, epoch=1):
+    """The Batches of an epoch of "train", counted from 1, or of "test".  A batch: see pack."""
+    if split == "train":
+        indices = mixed_epochs(config.num_train_reviews, config.batch_size, epoch)
+    else:
+        indices = in_order(config.num_eval_reviews, config.eval_batch_size)
+    return Batches(indices, functools.partial(read, config, split))
+
+
+def read(config, split, numbers):
+    """One batch.  numbers: positions in the training stream, or review numbers of the test."""
+    reviews = load(config.data_dir, config.min_count)[1][split]
+    if split == "train":
+        _, numbers = examples_at(numbers, config.num_train_reviews, config.seed)
+    return pack(config, [reviews.review(n) for n in numbers], reviews.labels[numbers])
+
+
+def pack(config, reviews, labels):
+    """One batch, of which `efficiency` tells how little is empty.
+
+    tokens: int32 [before + T + after], the reviews behind each other, each from the start of a
+        block of block_size, with at least as much empty behind it as a convolution reaches.  Empty
+        is the number after the dictionary's last.  `before` and `after`, see config.halo, lie round
+        the whole stream.  T is a multiple of stream_multiple.
+    blocks: int32 [B, M], the blocks of each review, its last one repeated up to M, a multiple of
+        blocks_multiple.
+    seen: bool [vocabulary], the words that are in the batch.
+    labels: int64 [B].
+    """
+    before, after = halo(config)
+    lengths = np.array([len(review) for review in reviews], np.int64)
+    num_blocks = -(-(lengths + max(before, after)) // config.block_size)
+    first_blocks = np.cumsum(num_blocks) - num_blocks
+    size = round_up(num_blocks.sum() * config.block_size, config.stream_multiple)
+    tokens = np.full(before + size + after, config.vocabulary_size, np.int32)
+    for first, review in zip(before + first_blocks * config.block_size, reviews):
+        tokens[first : first + len(review)] = review
+    filled = -(-lengths // config.block_size)
+    widest = round_up(filled.max(initial=1), config.blocks_multiple)
+    blocks = first_blocks[:, None] + np.minimum(np.arange(widest), filled[:, None] - 1)
+    seen = np.zeros(config.vocabulary_size + 1, bool)
+    seen[tokens] = True
+    return {
+        "tokens": tokens,
+        "blocks": blocks.astype(np.int32),
+        "seen": seen[:-1],
+        "labels": np.asarray(labels, np.int64),
+    }
+
+
+def round_up(number, multiple):
+    """The next multiple."""
+    return -(-int(number) // multiple) * multiple
+
+
+def efficiency(config, batch):
+    """The share of a batch's stream that is words."""
+    return float(np.mean(batch["tokens"] != config.vocabulary_size))
+
+
+def parity_batches(config, num_steps):
+    """(config with counts, the first batches of training) for parity, without a dataset.
+
+    Drawn words, some so common that windows repeat, some so rare that a batch lacks them.  Each
+    batch holds reviews of one word, of two, and for the reference one as long as IMDB's longest.
+    """
+    longest = 2_500 if config.profile == "reference" else 60
+    config = dataclasses.replace(
+        config,
+        vocabulary_size=config.vocabulary_size or 1_000,
+        num_train_reviews=num_steps * config.batch_size,
+        num_eval_reviews=config.eval_batch_size,
+    )
+    rng = np.random.default_rng([config.seed, 0])
+    found = []
+    for _ in range(num_steps):
+        lengths = rng.integers(3, longest, config.batch_size)
+        lengths[:3] = (1, 2, longest)[: config.batch_size]
+        rng.shuffle(lengths)
+        numbers = [np.floor(config.vocabulary_size * rng.random(n) ** 6) for n in lengths]
+        labels = rng.integers(0, config.num_classes, config.batch_size)
+        found.append(pack(config, [n.astype(np.int32) for n in numbers], labels))
+    return config, found

@@ -1,0 +1,109 @@
+"""Sequence CNN over words, in PyTorch.  Johnson and Zhang 2014, sec. 2.
+
+Attribute paths are the canonical names of parameters.py.
+B batch, T places in the stream of words, E embedding size, C filters, M blocks, S words a block,
+K classes.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sentiment_analysis.config import halo
+
+
+class Embedding(nn.Module):
+    """A vector for each word of the dictionary; zeros for the number after the last."""
+
+    def __init__(self, num_words, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty([num_words, size]))
+
+    def forward(self, tokens):
+        """tokens: int32 [T].  Returns [T, E]."""
+        table = F.pad(self.weight, [0, 0, 0, 1])  # [words + 1, E]
+        return F.embedding(tokens, table)
+
+
+class SequenceConvolution(nn.Module):
+    """A convolution over the words of each review, ELU, and the greatest of each filter.
+
+    A place sees window // 2 words before it, itself, and the rest after it; beyond a review's ends
+    lie zeros.
+    """
+
+    def __init__(self, window, config):
+        super().__init__()
+        shape = [config.num_filters, config.embedding_size, window]
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.empty([config.num_filters]))
+        self.window = window
+        self.first = halo(config)[0] - window // 2
+        self.block_size = config.block_size
+
+    def forward(self, words, beyond, blocks):
+        """words: [before + T + after, E].  beyond: [T], -inf where no word is, else 0.
+
+        blocks: int32 [B, M].  Returns [B, C].
+        """
+        stop = self.first + len(beyond) + self.window - 1
+        x = words[self.first : stop].t()[None]  # [1, E, T + window - 1]
+        x = F.conv1d(x, self.weight) + beyond  # [1, C, T]
+        x = F.max_pool1d(x, self.block_size)[0].t()  # [T / S, C]
+        x = x.index_select(0, blocks.flatten())  # [B M, C]
+        x = x.unflatten(0, blocks.shape).amax(dim=1)  # [B, C]
+        # Bias and ELU last: both keep the order of what they are given, so the greatest stays it.
+        return F.elu(x + self.bias, alpha=1.0)
+
+
+class Dense(nn.Module):
+    """A fully connected layer with bias."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty([out_features, in_features]))
+        self.bias = nn.Parameter(torch.empty([out_features]))
+
+    def forward(self, features):
+        """features: [B, in].  Returns [B, out]."""
+        return F.linear(features, self.weight, self.bias)
+
+
+class SequenceCNN(nn.Module):
+    """The whole network: embedding, convolutions beside each other, classifier."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.halo = halo(config)
+        self.embedding = Embedding(config.vocabulary_size, config.embedding_size)
+        self.convolutions = nn.ModuleList(
+            [SequenceConvolution(window, config) for window in config.windows]
+        )
+        self.classifier = Dense(len(config.windows) * config.num_filters, config.num_classes)
+        self.empty = config.vocabulary_size
+
+    def forward(self, tokens, blocks, record):
+        """tokens, blocks: see data.pack.  Returns logits [B, K]; record(name, activation)."""
+        words = self.embedding(tokens)  # [before + T + after, E]
+        record("embedding", words)
+        before, after = self.halo
+        inner = tokens[before : len(tokens) - after]  # [T]
+        beyond = torch.zeros_like(inner, dtype=words.dtype)
+        beyond = beyond.masked_fill(inner == self.empty, -torch.inf)
+        features = []
+        for index, convolution in enumerate(self.convolutions):
+            features.append(convolution(words, beyond, blocks))
+            record(f"convolutions.{index}", features[-1])
+        logits = self.classifier(torch.cat(features, dim=1))  # [B, K]
+        record("logits", logits)
+        return logits
+
+
+def cross_entropy(logits, labels):
+    """Mean over the batch of the cross-entropy.
+
+    logits: [B, K].  labels: int64 [B].  Returns a scalar.
+    """
+    log_probabilities = F.log_softmax(logits, dim=1)  # [B, K]
+    picked = log_probabilities.gather(1, labels[:, None])[:, 0]  # [B]
+    return -picked.mean()

@@ -1,0 +1,110 @@
+"""Trains the sequence CNN in PyTorch to the target accuracy."""
+
+import torch
+
+from common.frameworks import pytorch as framework
+from common.parameters import ignore
+from common.run import Run
+from sentiment_analysis import data
+from sentiment_analysis.config import learning_rate
+from sentiment_analysis.parameters import initial_parameters, specification
+from sentiment_analysis.pytorch.model import SequenceCNN, cross_entropy
+from sentiment_analysis.quality import QUALITY
+
+
+class Trainer:
+    """One network, its optimizer, one step, and the evaluation's forward pass."""
+
+    def __init__(self, config, parameters):
+        self.config = config
+        self.specification = specification(config)
+        self.network = SequenceCNN(config)
+        framework.load(self.network, parameters, self.specification)
+        self.weights, _ = framework.split(self.network, self.specification)
+        self.mean = {n: torch.zeros_like(weight) for n, weight in self.weights.items()}
+        self.square = {n: torch.zeros_like(weight) for n, weight in self.weights.items()}
+        self.loss = framework.compiled(self.loss, config)
+
+    def loss(self, batch, record):
+        """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
+        with framework.autocast(self.config):
+            logits = self.network(batch["tokens"], batch["blocks"], record)
+        logits = logits.to(framework.dtype())
+        return cross_entropy(logits, batch["labels"])
+
+    def gradients(self, batch):
+        """Returns the loss, the named activations, and {name: gradient} on this process's part."""
+        points = {}
+        loss, gradients = self.differentiate(batch, points.__setitem__)
+        return loss, points, gradients
+
+    def differentiate(self, batch, record):
+        """Returns the loss and {name: gradient}."""
+        loss = self.loss(batch, record)
+        gradients = torch.autograd.grad(loss, list(self.weights.values()))
+        return loss.detach(), dict(zip(self.weights, gradients))
+
+    def update(self, gradients, seen, rate):
+        """Adam: m = b1 m + (1 - b1) g, s = b2 s + (1 - b2) g g, w = w - rate m / (sqrt(s) + eps).
+
+        The rate holds the bias corrections.  seen: [words], above 0 for a word of the batch: the
+        embedding's other rows stay as they are, their m and s too, as with fluid's sparse gradient.
+        """
+        beta1, beta2 = self.config.adam_beta1, self.config.adam_beta2
+        rows = (seen > 0).to(seen.dtype)[:, None]  # [words, 1]
+        for name, weight in self.weights.items():
+            gradient, mean, square = gradients[name], self.mean[name], self.square[name]
+            share = rows if name == "embedding.weight" else 1.0
+            mean += share * (1.0 - beta1) * (gradient - mean)
+            square += share * (1.0 - beta2) * (gradient * gradient - square)
+            weight -= share * rate * mean / (square.sqrt() + self.config.adam_epsilon)
+
+    def train_step(self, batch, step):
+        """One optimizer step on this process's part of a global batch.  Returns the loss."""
+        return self.compiled_step(framework.put(batch), learning_rate(self.config, step))
+
+    def compiled_step(self, batch, rate):
+        """What train_step does on the device."""
+        loss, gradients = self.differentiate(batch, ignore)
+        with torch.no_grad():
+            gradients["seen"] = batch["seen"].to(framework.dtype())
+            averages = framework.average(gradients)
+            self.update(averages, averages["seen"], rate)
+        return loss
+
+    def predict(self, batch):
+        """The likelier class of each review.  Returns int64 [B], on the host."""
+        return framework.get(self.compiled_predict(framework.put(batch)))
+
+    @torch.no_grad()
+    def compiled_predict(self, batch):
+        """What predict does on the device."""
+        with framework.autocast(self.config):
+            logits = self.network(batch["tokens"], batch["blocks"], ignore)
+        return logits.argmax(dim=1)
+
+    def state(self):
+        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
+        return {
+            "parameter": framework.dump(self.network, self.specification),
+            "mean": framework.dump_tensors(self.mean, self.specification),
+            "square": framework.dump_tensors(self.square, self.specification),
+        }
+
+    def load_state(self, state):
+        """Takes back what `state` gave, here or in another framework."""
+        framework.load(self.network, state["parameter"], self.specification)
+        framework.load_tensors(self.mean, state["mean"], self.specification)
+        framework.load_tensors(self.square, state["square"], self.specification)
+
+
+def main(config):
+    """Trains until the target is met or the epochs are over.  Returns success or aborted."""
+    with Run(config, QUALITY, framework) as run:
+        trainer = Trainer(config, initial_parameters(config))
+        run.restore(trainer)
+        for epoch in run.epochs():
+            for batch in run.batches(data.batches(config, "train", epoch)):
+                run.step(trainer.train_step(batch, run.steps))
+            run.evaluate(trainer.predict, data.batches(config, "test", epoch))
+        return run.status

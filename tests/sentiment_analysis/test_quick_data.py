@@ -1,0 +1,109 @@
+"""The embedded reviews: the same everywhere, whole or absent, and beyond a bag of words."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from common.errors import UserError
+from sentiment_analysis import data, quick_data
+from sentiment_analysis.config import QUICK
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The config of the embedded data, written by two processes at once into an empty cache."""
+    cache = tmp_path_factory.mktemp("cache")
+    code = "from sentiment_analysis import quick_data; print(quick_data.ensure())"
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    folders = [process.communicate(timeout=120)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert folders[0] == folders[1]
+    # Nothing half-written is left.
+    assert os.listdir(cache / "time-to-quality") == [os.path.basename(folders[0])]
+    return data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=folders[0]))
+
+
+def texts(config, split):
+    """([text], labels) of a split, in the reader's order."""
+    found = []
+    for name in data.CLASSES:
+        folder = os.path.join(config.data_dir, split, name)
+        for file in sorted(os.listdir(folder)):
+            with open(os.path.join(folder, file)) as opened:
+                found.append(opened.read())
+    return found, data.load(config.data_dir, config.min_count)[1][split].labels
+
+
+def test_counts(written):
+    assert (written.num_train_reviews, written.num_eval_reviews) == (5000, 1000)
+    assert 150 < written.vocabulary_size < 250
+    for split, count in (("train", 2500), ("test", 500)):
+        labels = data.load(written.data_dir, written.min_count)[1][split].labels
+        assert np.bincount(labels).tolist() == [count, count]
+
+
+def test_files_are_named_by_number_and_rating(written):
+    for name, ratings in (("pos", "7|8|9|10"), ("neg", "1|2|3|4")):
+        for file in os.listdir(os.path.join(written.data_dir, "train", name)):
+            assert re.fullmatch(rf"\d+_({ratings})\.txt", file)
+
+
+def test_reviews_have_one_word_two_and_many(written):
+    reviews = data.load(written.data_dir, written.min_count)[1]["test"]
+    lengths = np.diff(reviews.starts)
+    assert {1, 2} <= set(lengths.tolist())
+    assert lengths.max() > 150
+    assert (reviews.words == written.vocabulary_size - 1).mean() > 0.01  # <unk>
+
+
+def test_reviews_depend_on_the_seed_alone():
+    one, same, other = (
+        quick_data.write_review(True, np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert one == same != other
+
+
+def test_a_remark_says_what_it_is_told():
+    """By the grammar itself, read back: the adjective's side, turned by a negation."""
+    rng = np.random.default_rng(1)
+    for _ in range(500):
+        good, strong = bool(rng.integers(2)), bool(rng.integers(2))
+        *before, mark, adjective = quick_data.remark(good, strong, rng)
+        assert (adjective in quick_data.GOOD) == (good == (not before))
+        assert mark in (quick_data.STRONG if strong else quick_data.WEAK)
+
+
+@pytest.mark.parametrize(("words", "limit"), [(1, 0.6), (3, 0.8)])
+def test_a_bag_of_words_stays_far_below_the_target(written, words, limit):
+    """Logistic regression on tf-idf of words, and of all runs of up to three words."""
+    train, labels = texts(written, "train")
+    test, expected = texts(written, "test")
+    features = TfidfVectorizer(ngram_range=(1, words))
+    model = LogisticRegression(C=4, max_iter=1000).fit(features.fit_transform(train), labels)
+    accuracy = model.score(features.transform(test), expected)
+    print(f"tf-idf of 1 to {words} words: {accuracy:.3f}, target {QUICK.target}")
+    assert accuracy < limit < QUICK.target - 0.1
+
+
+def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
+    def write(folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(quick_data, "write", write)
+    with pytest.raises(UserError, match="No space left"):
+        quick_data.ensure()
+    assert os.listdir(tmp_path / "time-to-quality") == []
