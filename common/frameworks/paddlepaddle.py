@@ -37,6 +37,7 @@ from common.errors import UserError  # noqa: E402
 AXES = {
     "convolution": (0, 1, 2, 3),
     "dense": (1, 0),
+    "embedding": (0, 1),
     "vector": (0,),
     "images": (0, 1, 2, 3),
     "matrix": (0, 1),

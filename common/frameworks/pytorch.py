@@ -16,6 +16,7 @@ from common.errors import UserError
 AXES = {
     "convolution": (0, 1, 2, 3),
     "dense": (0, 1),
+    "embedding": (0, 1),
     "vector": (0,),
     "images": (0, 1, 2, 3),
     "matrix": (0, 1),
