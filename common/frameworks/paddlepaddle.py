@@ -176,6 +176,13 @@ def load_slot(optimizer, slot, weights, specification, arrays):
     optimizer.set_state_dict(state)
 
 
+def fill_slot(optimizer, slot, weights, value):
+    """Sets each weight's number in a slot that holds no more, such as a power of Adam's beta."""
+    state = optimizer.state_dict()
+    for weight in weights.values():
+        state[f"{weight.name}_{slot}_0"].fill_(value)
+
+
 def average(tensors):
     """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
     if world_size() == 1:

@@ -88,7 +88,7 @@ def autocast(config):
 
 def compiled(function, config):
     """The function as one graph, through XLA where --compile asks for it."""
-    return tf.function(function, jit_compile=config.compile)
+    return tf.function(function, autograph=False, jit_compile=config.compile)
 
 
 def variable(shape, trainable=True):
