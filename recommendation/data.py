@@ -22,7 +22,7 @@ from common.errors import UserError
 from recommendation import quick_data
 from recommendation.config import num_train_examples
 
-COLUMNS = ("userId", "movieId", "rating", "timestamp")
+COLUMNS = "userId,movieId,rating,timestamp"
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,13 @@ def read_columns(path):
     import pandas  # here: it takes a second, and the reference alone needs its speed
 
     try:
-        with open(path, encoding="utf-8") as opened:
-            header = opened.readline().strip().split(",")
-        if tuple(header) != COLUMNS:
-            raise UserError(f"{path}:1: expected {','.join(COLUMNS)}, found {','.join(header)}.")
+        with open(path, "rb") as opened:
+            header = opened.readline().decode(errors="replace").strip()
+            if header != COLUMNS:
+                raise UserError(f"{path}:1: expected {COLUMNS}, found {header[:80]!r}.")
+            opened.seek(-1, os.SEEK_END)
+            if opened.read() != b"\n":
+                raise ValueError("cut off in a line")
         table = pandas.read_csv(
             path,
             usecols=["userId", "movieId", "timestamp"],
