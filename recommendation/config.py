@@ -61,23 +61,24 @@ QUICK = replace(
     eval_batch_size=512,
 )
 
-# Norm of the difference over the norm, of each tensor; about ten times what was seen.
+# Norm of the difference over the norm, of each tensor; about ten times what was seen in five steps.
+# fp32, second_moment: TensorFlow and PaddlePaddle take 1 - beta2 in float32, PyTorch in float64.
 PARITY_TOLERANCES = {
     "fp32": {
-        "activation": 1e-5,
-        "loss": 1e-6,
-        "gradient": 1e-4,
-        "first_moment": 1e-4,
+        "activation": 3e-5,
+        "loss": 2e-6,
+        "gradient": 5e-5,
+        "first_moment": 5e-5,
         "second_moment": 1e-4,
-        "parameter": 1e-4,
+        "parameter": 3e-5,
     },
     "fp64": {
-        "activation": 1e-7,
-        "loss": 1e-8,
-        "gradient": 1e-7,
-        "first_moment": 1e-6,
-        "second_moment": 1e-6,
-        "parameter": 1e-6,
+        "activation": 1e-13,
+        "loss": 1e-13,
+        "gradient": 1e-13,
+        "first_moment": 1e-13,
+        "second_moment": 1e-13,
+        "parameter": 1e-13,
     },
 }
 
