@@ -6,7 +6,7 @@ same set of examples whoever reads it, and reading can start at any batch.
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +16,15 @@ import numpy as np
 class Batches:
     """The global batches of an epoch, and how to read one.
 
-    indices: an int64 array of example numbers per global batch.
+    indices: an int64 array of example numbers per global batch: a list, or Cuts.
     read: int64 [B] -> {name: array of B rows}; picklable, so that worker processes can have it.
     """
 
-    indices: list[np.ndarray]
+    indices: Sequence[np.ndarray]
     read: Callable[[np.ndarray], dict[str, np.ndarray]]
 
     def __len__(self):
         return len(self.indices)
-
-    def local(self, first, rank, world_size):
-        """This process's example numbers in each batch from `first` on."""
-        return [np.array_split(batch, world_size)[rank] for batch in self.indices[first:]]
 
     def stream(
         self,
@@ -45,7 +41,7 @@ class Batches:
         """
         grain = _grain()
         # One element is a whole batch, so a batch of any shape is read by one worker at a time.
-        dataset = grain.MapDataset.source(_Source(self.local(first, rank, world_size)))
+        dataset = grain.MapDataset.source(_Source(self.indices[first:], rank, world_size))
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
         iterator = iter(_in_workers(dataset.map(self.read).to_iter_dataset(options), workers))
         try:
@@ -79,25 +75,56 @@ def _in_workers(dataset, workers):
 
 
 class _Source:
-    """A list as grain wants it: with numpy's integers for indices too."""
+    """This process's example numbers in each batch, as grain asks for them: by numpy's integers."""
 
-    def __init__(self, elements):
-        self.elements = elements
+    def __init__(self, indices, rank, world_size):
+        self.indices = indices
+        self.rank = rank
+        self.world_size = world_size
 
     def __len__(self):
-        return len(self.elements)
+        return len(self.indices)
 
     def __getitem__(self, index):
-        return self.elements[int(index)]
+        return np.array_split(self.indices[int(index)], self.world_size)[self.rank]
+
+
+@dataclass(frozen=True)
+class Cuts(Sequence):
+    """The numbers from `first` to before `last` in batches of `size`, the last one maybe short.
+
+    Made when asked for: an epoch may hold a hundred million, and worker processes get a copy.
+    """
+
+    first: int
+    last: int
+    size: int
+
+    def __len__(self):
+        return -(-(self.last - self.first) // self.size)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                raise ValueError(f"expected step 1, found {step}")
+            ends = (min(self.first + place * self.size, self.last) for place in (start, stop))
+            return Cuts(*ends, self.size)
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        start = self.first + (index % len(self)) * self.size
+        return np.arange(start, min(start + self.size, self.last), dtype=np.int64)
 
 
 @functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
 def permutation(num_examples: int, epoch: int, seed: int) -> np.ndarray:
-    """int64 [num_examples]: the order of an epoch."""
-    return np.random.default_rng([seed, epoch]).permutation(num_examples)
+    """int [num_examples]: the order of an epoch, in the smallest type that does."""
+    order = np.arange(num_examples, dtype=np.min_scalar_type(-num_examples))
+    np.random.default_rng([seed, epoch]).shuffle(order)
+    return order
 
 
-def mixed_epochs(num_examples: int, batch_size: int, epoch: int) -> list[np.ndarray]:
+def mixed_epochs(num_examples: int, batch_size: int, epoch: int) -> Cuts:
     """The batches of an epoch, counted from 1, all of the same size.
 
     Training is one endless stream of shuffled epochs, cut into equal batches; a batch that holds
@@ -106,8 +133,7 @@ def mixed_epochs(num_examples: int, batch_size: int, epoch: int) -> list[np.ndar
     """
     first = -(-(epoch - 1) * num_examples // batch_size)
     last = -(-epoch * num_examples // batch_size)
-    positions = np.arange(first * batch_size, last * batch_size, dtype=np.int64)
-    return list(positions.reshape(-1, batch_size))
+    return Cuts(first * batch_size, last * batch_size, batch_size)
 
 
 def examples_at(positions: np.ndarray, num_examples: int, seed: int):
@@ -121,7 +147,6 @@ def examples_at(positions: np.ndarray, num_examples: int, seed: int):
     return epochs, examples
 
 
-def in_order(num_examples: int, batch_size: int) -> list[np.ndarray]:
+def in_order(num_examples: int, batch_size: int) -> Cuts:
     """Every example once, in order; the last batch is short."""
-    numbers = np.arange(num_examples, dtype=np.int64)
-    return [numbers[i : i + batch_size] for i in range(0, num_examples, batch_size)]
+    return Cuts(0, num_examples, batch_size)

@@ -38,6 +38,7 @@ AXES = {
     "convolution": (0, 1, 2, 3),
     "sequence_convolution": (0, 1, 2),
     "dense": (1, 0),
+    "embedding": (0, 1),
     "vector": (0,),
     "images": (0, 1, 2, 3),
     "matrix": (0, 1),
@@ -190,6 +191,13 @@ def load_slot(optimizer, slot, weights, specification, arrays):
     for name, weight in weights.items():
         state[f"{weight.name}_{slot}_0"] = from_canonical(arrays[name], specification[name])
     optimizer.set_state_dict(state)
+
+
+def fill_slot(optimizer, slot, weights, value):
+    """Sets each weight's number in a slot that holds no more, such as a power of Adam's beta."""
+    state = optimizer.state_dict()
+    for weight in weights.values():
+        state[f"{weight.name}_{slot}_0"].fill_(value)
 
 
 def average(tensors):

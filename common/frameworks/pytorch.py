@@ -17,6 +17,7 @@ AXES = {
     "convolution": (0, 1, 2, 3),
     "sequence_convolution": (0, 1, 2),
     "dense": (0, 1),
+    "embedding": (0, 1),
     "vector": (0,),
     "images": (0, 1, 2, 3),
     "matrix": (0, 1),

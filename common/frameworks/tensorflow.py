@@ -22,6 +22,7 @@ AXES = {
     "convolution": (2, 3, 1, 0),
     "sequence_convolution": (2, 1, 0),
     "dense": (1, 0),
+    "embedding": (0, 1),
     "vector": (0,),
     "images": (0, 2, 3, 1),
     "matrix": (0, 1),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.data.batches import Batches, examples_at, in_order, mixed_epochs, permutation
+from common.data.batches import Batches, Cuts, examples_at, in_order, mixed_epochs, permutation
 from common.errors import UserError
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 40), st.integers(1, 5))
@@ -63,6 +63,16 @@ def test_a_batch_across_the_boundary_has_both_epochs():
 
 def test_in_order_ends_with_a_short_batch():
     assert [batch.tolist() for batch in in_order(5, 2)] == [[0, 1], [2, 3], [4]]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 9), st.integers(-9, 9))
+def test_cuts_behave_as_the_list_they_stand_for(first, count, size, start):
+    cuts = Cuts(first, first + count, size)
+    whole = [list(range(first + count))[i : i + size] for i in range(first, first + count, size)]
+    assert [batch.tolist() for batch in cuts] == whole
+    assert [batch.tolist() for batch in cuts[start:]] == whole[start:]
+    assert [batch.tolist() for batch in cuts[start:][1:3]] == whole[start:][1:3]
+    assert len(cuts) == len(whole)
 
 
 @settings(deadline=None, max_examples=25)

@@ -1,0 +1,121 @@
+"""Every number of the recommendation benchmark: NeuMF on MovieLens-20M.
+
+He et al. 2017, "Neural Collaborative Filtering"; MLPerf Training v0.5.
+"""
+
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from common.options import Options
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The reference benchmark; QUICK below changes what a laptop needs changed."""
+
+    # Data.  Counts: MovieLens-20M.  Preparation: MLPerf v0.5 convert.py.
+    num_ratings: int | None = 20_000_263              # None: as many as the file holds
+    num_users: int | None = 138_493
+    num_items: int | None = 26_744                    # films with at least one rating
+    min_ratings: int = 20                             # users with fewer are left out
+    train_negatives: int = 4                          # for each rating, new in each epoch
+    eval_negatives: int = 999                         # for each user, with replacement
+    eval_seed: int = 0                                # the evaluation set is the same in all runs
+
+    # Network.  Paper, sec. 3.4; sizes: MLPerf v0.5.
+    mf_size: int = 64                                 # of the factorisation's vectors
+    mlp_sizes: tuple[int, ...] = (256, 256, 128, 64)  # the first is both vectors side by side
+    embedding_stddev: float = 0.01
+
+    # Loss and optimizer: binary cross-entropy; Adam, dense: each row moves in each step.
+    learning_rate: float = 0.0005                     # constant
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8                        # beside the corrected root: see README
+    batch_size: int = 2048                            # global, over all processes; of pairs
+    eval_batch_size: int = 128                        # global; of users; changes speed alone
+
+
+REFERENCE = Config(
+    profile="reference",
+    target=0.635,
+    num_epochs=20,
+    checkpoint_every_steps=5000,
+)
+
+# About a minute on two cores, without a network connection: see README.md, "Quick".
+QUICK = replace(
+    REFERENCE,
+    profile="quick",
+    target=0.65,
+    num_epochs=20,
+    checkpoint_every_steps=0,
+    num_ratings=None,
+    num_users=None,
+    num_items=None,
+    eval_negatives=99,
+    mf_size=16,
+    mlp_sizes=(64, 64, 32, 16),
+    learning_rate=0.002,
+    batch_size=1024,
+    eval_batch_size=512,
+)
+
+# Norm of the difference over the norm, of each tensor; about ten times what was seen in five steps.
+# fp32, second_moment: TensorFlow and PaddlePaddle take 1 - beta2 in float32, PyTorch in float64.
+PARITY_TOLERANCES = {
+    "fp32": {
+        "activation": 3e-5,
+        "loss": 2e-6,
+        "gradient": 5e-5,
+        "first_moment": 5e-5,
+        "second_moment": 1e-4,
+        "parameter": 3e-5,
+    },
+    "fp64": {
+        "activation": 1e-13,
+        "loss": 1e-13,
+        "gradient": 1e-13,
+        "first_moment": 1e-13,
+        "second_moment": 1e-13,
+        "parameter": 1e-13,
+    },
+}
+
+
+def check(config):
+    """The config, if its numbers fit together.  Raises UserError."""
+    if config.mlp_sizes[0] % 2:
+        raise UserError(
+            f"mlp_sizes={config.mlp_sizes}: expected an even first size; a user's and a film's "
+            "vector share it."
+        )
+    for name in ("train_negatives", "eval_negatives", "batch_size", "eval_batch_size"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}={getattr(config, name)}: expected at least 1.")
+    return config
+
+
+def learning_rate(config, step):
+    """Learning rate of an optimizer step, counted from 0: always the same."""
+    return config.learning_rate
+
+
+def num_train_examples(config):
+    """Pairs in an epoch: each rating but a user's latest, and its negatives."""
+    return (config.num_ratings - config.num_users) * (1 + config.train_negatives)
+
+
+def log_values(config):
+    """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log."""
+    return {
+        "global_batch_size": config.batch_size,
+        "train_samples": num_train_examples(config),
+        "eval_samples": config.num_users,
+        "gradient_accumulation_steps": 1,
+        "opt_name": "adam",
+        "opt_base_learning_rate": config.learning_rate,
+        "opt_adam_beta_1": config.adam_beta1,
+        "opt_adam_beta_2": config.adam_beta2,
+        "opt_adam_epsilon": config.adam_epsilon,
+    }
