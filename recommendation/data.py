@@ -45,7 +45,7 @@ def prepare(config):
         if config.profile == "reference":
             raise UserError(
                 "the reference profile needs --data_dir=FOLDER with MovieLens's ratings.csv in it. "
-                "recommendation/README.md says where it comes from."
+                "recommendation/download_dataset.sh FOLDER fetches it."
             )
         config = dataclasses.replace(config, data_dir=quick_data.ensure())
     ratings = load(config.data_dir, config.min_ratings)

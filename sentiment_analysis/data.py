@@ -48,7 +48,7 @@ def prepare(config):
         if config.profile == "reference":
             raise UserError(
                 "the reference profile needs --data_dir=FOLDER with IMDB's aclImdb in it. "
-                "sentiment_analysis/README.md says in which layout."
+                "sentiment_analysis/download_dataset.sh FOLDER fetches it."
             )
         config = dataclasses.replace(config, data_dir=quick_data.ensure())
     folder = root(config.data_dir)
