@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from tests.conftest import FRAMEWORKS
 
@@ -66,6 +67,28 @@ def test_a_users_fault_is_one_line(flags, words, command):
     assert len(errors) == 1, done.stderr
     assert errors[0].startswith("error: ")
     assert words in errors[0]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_named(workers, command, tmp_path):
+    """By the reader's threads, and by its worker processes."""
+    for split in ("train", "val"):
+        for name in ("n01", "n02"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(4):
+                image = Image.new("RGB", (40, 40), (60 * number, 9, 9))
+                image.save(tmp_path / split / name / f"{name}_{number}.JPEG", "JPEG")
+    damaged = tmp_path / "train" / "n02" / "n02_1.JPEG"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    done = command("./image_classification/pytorch/run_and_time.sh", "--seed=1",
+                   f"--data_dir={tmp_path}", f"--output_dir={tmp_path}/run",
+                   f"--workers={workers}", "--set", "num_classes=2", "--set", "batch_size=8",
+                   check=False)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert "n02_1.JPEG: damaged image" in errors[0]
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
