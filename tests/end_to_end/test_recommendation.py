@@ -1,5 +1,6 @@
 """NeuMF by the command a user types: quick to its target, real ratings, killed and resumed."""
 
+import dataclasses
 import json
 import os
 import tarfile
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 from common.mllog import Order, parse
+from recommendation import data, quality
+from recommendation.config import QUICK
 from tests.conftest import FRAMEWORKS
 from tests.end_to_end.test_resume import kill_when, last_state, moments
 
@@ -84,11 +87,6 @@ def movielens(real_data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def popularity(movielens):
     """HR@10 of the films' counts on the real sample, by our own split and negatives."""
-    import dataclasses
-
-    from recommendation import data, quality
-    from recommendation.config import QUICK
-
     config = data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=str(movielens)))
     assert (config.num_ratings, config.num_users, config.num_items) == (64_156, 400, 8_336)
     counts = np.bincount(data.load(config.data_dir, config.min_ratings).items, minlength=8_336)
@@ -105,6 +103,19 @@ def test_real_ratings_beat_popularity(framework_name, movielens, popularity, com
     curve = [entry["value"] for entry in result_of(tmp_path / "run")["quality_curve"]]
     print(f"{framework_name}: {curve}, popularity {popularity:.3f}")
     assert curve[-1] > popularity + 0.06
+
+
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_the_reference_trains_on_real_ratings(framework_name, movielens, command, tmp_path):
+    """The full network but for the number of rows, 999 negatives, the published rate."""
+    command(script(framework_name), "--seed=1", "--profile=reference", f"--data_dir={movielens}",
+            "--set", "num_ratings=None", "--set", "num_users=None", "--set", "num_items=None",
+            "--max_epochs=1", f"--output_dir={tmp_path}/run", check=False)
+    result = result_of(tmp_path / "run")
+    assert result["status"] == "aborted"
+    assert (result["target"], result["config"]["eval_negatives"]) == (0.635, 999)
+    assert result["value"] > 0.05  # chance: 0.01
+    assert_log_is_in_order(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
