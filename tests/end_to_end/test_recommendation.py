@@ -72,6 +72,31 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(framework_name, command, t
     assert_log_is_in_order(folder)
 
 
+def test_one_checkpoint_for_all_frameworks(command, tmp_path):
+    """pytorch, then tensorflow, then paddlepaddle meet the curve of pytorch alone, in float64."""
+
+    def go(framework, folder, epochs, *more):
+        command(script(framework), "--seed=1", "--target=1.1", "--precision=fp64",
+                "--set", "batch_size=4096", f"--output_dir={folder}", f"--max_epochs={epochs}",
+                *more, check=False)
+
+    go("pytorch", tmp_path / "alone", 3)
+    go("pytorch", tmp_path / "relay", 1)
+    go("tensorflow", tmp_path / "relay", 2, "--resume")
+    go("paddlepaddle", tmp_path / "relay", 3, "--resume")
+    alone, relay = last_state(tmp_path / "alone"), last_state(tmp_path / "relay")
+    assert alone.keys() == relay.keys()
+    gaps = {n: np.linalg.norm(a - relay[n]) / np.linalg.norm(a) for n, a in alone.items()}
+    print(f"largest gap {max(gaps.values()):.1e}")
+    assert max(gaps.values()) < 1e-9, gaps
+    curves = [
+        [entry["value"] for entry in result_of(tmp_path / folder)["quality_curve"]]
+        for folder in ("alone", "relay")
+    ]
+    assert len(curves[0]) == 3
+    assert curves[0] == curves[1]
+
+
 @pytest.fixture(scope="module")
 def movielens(real_data, tmp_path_factory):
     """The folder of the real sample's ratings.csv."""
