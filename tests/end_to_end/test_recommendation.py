@@ -1,5 +1,6 @@
 """NeuMF by the command a user types: quick to its target, real ratings, killed and resumed."""
 
+import dataclasses
 import json
 import os
 import tarfile
@@ -7,7 +8,9 @@ import tarfile
 import numpy as np
 import pytest
 
-from common.mllog import Order, parse
+from common import check_log
+from recommendation import data, quality
+from recommendation.config import QUICK
 from tests.conftest import FRAMEWORKS
 from tests.end_to_end.test_resume import kill_when, last_state, moments
 
@@ -23,15 +26,12 @@ def result_of(folder):
 
 
 def assert_log_is_in_order(folder):
-    order = Order()
-    events = [parse(line) for line in (folder / "run.log").read_text().splitlines()]
-    assert [fault for key, _, metadata in events if (fault := order.take(key, metadata))] == []
-    assert order.last == "run_stop"
-    assert dict(event[:2] for event in events)["opt_name"] == "adam"
+    _, events = check_log.read(str(folder))
+    assert check_log.order_faults(events) == []
 
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
-def test_quick_reaches_its_target_and_its_log_is_in_order(framework_name, command, tmp_path):
+def test_quick_reaches_its_target_and_its_log_is_valid(framework_name, command, tmp_path):
     done = command(script(framework_name), "--seed=1", f"--output_dir={tmp_path}/run")
     line = done.stdout.strip().splitlines()[-1]
     assert line.startswith(f"RESULT,recommendation,{framework_name},1,")
@@ -39,7 +39,7 @@ def test_quick_reaches_its_target_and_its_log_is_in_order(framework_name, comman
     result = result_of(tmp_path / "run")
     assert result["value"] >= result["target"] == 0.65
     assert result["seconds_to_quality"] < 90
-    assert_log_is_in_order(tmp_path / "run")
+    assert check_log.main([str(tmp_path / "run")]) == 0
 
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
@@ -72,6 +72,31 @@ def test_resumed_run_is_bitwise_the_uninterrupted_one(framework_name, command, t
     assert_log_is_in_order(folder)
 
 
+def test_one_checkpoint_for_all_frameworks(command, tmp_path):
+    """pytorch, then tensorflow, then paddlepaddle meet the curve of pytorch alone, in float64."""
+
+    def go(framework, folder, epochs, *more):
+        command(script(framework), "--seed=1", "--target=1.1", "--precision=fp64",
+                "--set", "batch_size=4096", f"--output_dir={folder}", f"--max_epochs={epochs}",
+                *more, check=False)
+
+    go("pytorch", tmp_path / "alone", 3)
+    go("pytorch", tmp_path / "relay", 1)
+    go("tensorflow", tmp_path / "relay", 2, "--resume")
+    go("paddlepaddle", tmp_path / "relay", 3, "--resume")
+    alone, relay = last_state(tmp_path / "alone"), last_state(tmp_path / "relay")
+    assert alone.keys() == relay.keys()
+    gaps = {n: np.linalg.norm(a - relay[n]) / np.linalg.norm(a) for n, a in alone.items()}
+    print(f"largest gap {max(gaps.values()):.1e}")
+    assert max(gaps.values()) < 1e-9, gaps
+    curves = [
+        [entry["value"] for entry in result_of(tmp_path / folder)["quality_curve"]]
+        for folder in ("alone", "relay")
+    ]
+    assert len(curves[0]) == 3
+    assert curves[0] == curves[1]
+
+
 @pytest.fixture(scope="module")
 def movielens(real_data, tmp_path_factory):
     """The folder of the real sample's ratings.csv."""
@@ -84,11 +109,6 @@ def movielens(real_data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def popularity(movielens):
     """HR@10 of the films' counts on the real sample, by our own split and negatives."""
-    import dataclasses
-
-    from recommendation import data, quality
-    from recommendation.config import QUICK
-
     config = data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=str(movielens)))
     assert (config.num_ratings, config.num_users, config.num_items) == (64_156, 400, 8_336)
     counts = np.bincount(data.load(config.data_dir, config.min_ratings).items, minlength=8_336)
@@ -105,6 +125,19 @@ def test_real_ratings_beat_popularity(framework_name, movielens, popularity, com
     curve = [entry["value"] for entry in result_of(tmp_path / "run")["quality_curve"]]
     print(f"{framework_name}: {curve}, popularity {popularity:.3f}")
     assert curve[-1] > popularity + 0.06
+
+
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_the_reference_trains_on_real_ratings(framework_name, movielens, command, tmp_path):
+    """The full network but for the number of rows, 999 negatives, the published rate."""
+    command(script(framework_name), "--seed=1", "--profile=reference", f"--data_dir={movielens}",
+            "--set", "num_ratings=None", "--set", "num_users=None", "--set", "num_items=None",
+            "--max_epochs=1", f"--output_dir={tmp_path}/run", check=False)
+    result = result_of(tmp_path / "run")
+    assert result["status"] == "aborted"
+    assert (result["target"], result["config"]["eval_negatives"]) == (0.635, 999)
+    assert result["value"] > 0.05  # chance: 0.01
+    assert_log_is_in_order(tmp_path / "run")
 
 
 @pytest.mark.parametrize(

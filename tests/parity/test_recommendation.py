@@ -7,7 +7,7 @@ import pytest
 
 from common import parity
 
-PLANTED = "tests.parity.planted_recommendation"
+PLANTED = "tests.parity.planted_recommendation_pytorch"
 
 # Each fault, and the first tensor that it changes in forward order.
 FAULTS = {

@@ -1,6 +1,7 @@
 """NeuMF's parameters: the published size, and initial values by the sheet's rules."""
 
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -74,3 +75,23 @@ def test_counts_of_the_reference():
 def test_numbers_that_do_not_fit(changes, words):
     with pytest.raises(UserError, match=words):
         check(dataclasses.replace(QUICK, **changes))
+
+
+def test_the_readme_says_the_configs_numbers():
+    text = (pathlib.Path(configs.__file__).parent / "README.md").read_text()
+    steps = -(-configs.num_train_examples(REFERENCE) // REFERENCE.batch_size)
+    for words in (
+        f"{size(REFERENCE):,} parameters",
+        f"{REFERENCE.num_ratings:,} ratings by {REFERENCE.num_users:,} users",
+        f"{REFERENCE.num_items:,} films",
+        f"fewer than {REFERENCE.min_ratings} ratings",
+        f"{REFERENCE.train_negatives} negatives for it",
+        f"{REFERENCE.eval_negatives} negatives, drawn with replacement",
+        f"of {REFERENCE.mf_size} beside a perceptron {'-'.join(map(str, REFERENCE.mlp_sizes))}",
+        f"{REFERENCE.batch_size:,} pairs",
+        f"a constant rate of {REFERENCE.learning_rate}",
+        f"to {REFERENCE.target}.",
+        f"{steps:,} steps",
+        f"among {QUICK.eval_negatives} negatives, to {QUICK.target}.",
+    ):
+        assert words in " ".join(text.split()), words
