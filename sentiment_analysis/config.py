@@ -23,7 +23,7 @@ class Config(Options):
 
     # Batches.  These change speed and memory, not numbers: see data.pack.
     block_size: int = 8                               # words; a review fills whole blocks
-    stream_multiple: int = 1024                       # words of a batch, rounded up
+    stream_multiple: int = 512                        # words of a batch, rounded up
     blocks_multiple: int = 16                         # blocks of its longest review, rounded up
 
     # Network.

@@ -102,6 +102,7 @@ def neutral(text):
         "[B, H / stride, W / stride, out]": "[B, out, H / stride, W / stride]",
         "[B, H / stride, W / stride, width * expansion]":
             "[B, width * expansion, H / stride, W / stride]",
+        "[before + T + after, E]": "[E, before + T + after]",
     }
     for here, canonical in layouts.items():
         text = text.replace(here, canonical)

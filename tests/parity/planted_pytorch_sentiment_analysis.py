@@ -32,7 +32,7 @@ class PoolingOfEquals(model.SequenceConvolution):
     """The real one, but for the gradient of equal maxima."""
 
     def forward(self, words, beyond, blocks):
-        x = words[self.first : self.first + len(beyond) + self.window - 1].t()[None]
+        x = words[None, :, self.first : self.first + len(beyond) + self.window - 1]
         x = F.conv1d(x, self.weight) + beyond
         x = WholeToEach.apply(x[0].t().unflatten(0, (-1, self.block_size)))
         x = WholeToEach.apply(x[blocks])
@@ -52,7 +52,7 @@ class Trainer(train.Trainer):
         if FAULT == "window centred the other way":  # one word before, two after
             second = network.convolutions[1]
             shifted = second.forward
-            second.forward = lambda words, *more: shifted(words.roll(-1, 0), *more)
+            second.forward = lambda words, *more: shifted(words.roll(-1, 1), *more)
         if FAULT == "a pad word between reviews":  # the commonest word's vector in place of zeros
             network.embedding.forward = lambda tokens: F.embedding(
                 tokens % config.vocabulary_size, network.embedding.weight
