@@ -88,7 +88,7 @@ def test_one_checkpoint_for_all_frameworks(command, tmp_path):
     assert alone.keys() == relay.keys()
     gaps = {n: np.linalg.norm(a - relay[n]) / np.linalg.norm(a) for n, a in alone.items()}
     print(f"largest gap {max(gaps.values()):.1e}")
-    assert max(gaps.values()) < 1e-9, gaps
+    assert max(gaps.values()) < 1e-12, gaps  # 2e-15 was seen
     curves = [
         [entry["value"] for entry in result_of(tmp_path / folder)["quality_curve"]]
         for folder in ("alone", "relay")
