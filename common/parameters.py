@@ -22,7 +22,7 @@ class Parameter:
 class Point:
     """An activation that parity compares."""
 
-    kind: str         # images [B, C, H, W], matrix [B, C]: the keys of an adapter's AXES
+    kind: str         # images [B, C, H, W], sequence [B, T, C], ...: the keys of an adapter's AXES
 
 
 def ignore(name, activation):
@@ -40,6 +40,11 @@ def draw(specification, seed, initial_value):
         name: initial_value(parameter, np.random.default_rng([seed, zlib.crc32(name.encode())]))
         for name, parameter in specification.items()
     }
+
+
+def step_seed(seed, step, rank):
+    """The seed of what a process draws in an optimizer step: nothing to save, nothing to resume."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0] >> 1)
 
 
 def truncated_normal(rng, shape):

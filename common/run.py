@@ -78,7 +78,8 @@ class Run:
         self.log.event("seed", config.seed)
         hyperparameters = application_module(config.application, "config").log_values(config)
         for key, value in hyperparameters.items():
-            self.log.event(key, value)
+            value, metadata = value if isinstance(value, tuple) else (value, {})
+            self.log.event(key, value, **metadata)
         self.log.event("framework", self.framework.describe())
         return self
 

@@ -32,6 +32,7 @@ import paddle  # noqa: E402
 from paddle import distributed  # noqa: E402
 
 from common.errors import UserError  # noqa: E402
+from common.parameters import step_seed  # noqa: E402
 
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {
@@ -42,6 +43,7 @@ AXES = {
     "vector": (0,),
     "images": (0, 1, 2, 3),
     "matrix": (0, 1),
+    "sequence": (0, 1, 2),
 }
 
 DTYPES = {"fp32": "float32", "bf16": "float32", "fp64": "float64"}
@@ -79,6 +81,11 @@ def rank():
 def world_size():
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def seed(number, step):
+    """Starts the random numbers of an optimizer step, the run's seed being `number`."""
+    paddle.seed(step_seed(number, step, rank()))
 
 
 def dtype():

@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from common.errors import UserError
+from common.parameters import step_seed
 
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {
@@ -21,6 +22,7 @@ AXES = {
     "vector": (0,),
     "images": (0, 1, 2, 3),
     "matrix": (0, 1),
+    "sequence": (0, 1, 2),
 }
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
@@ -58,6 +60,11 @@ def rank():
 def world_size():
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def seed(number, step):
+    """Starts the random numbers of an optimizer step, the run's seed being `number`."""
+    torch.manual_seed(step_seed(number, step, rank()))
 
 
 def dtype():

@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 
 from common.errors import UserError
+from common.parameters import step_seed
 
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {
@@ -26,6 +27,7 @@ AXES = {
     "vector": (0,),
     "images": (0, 2, 3, 1),
     "matrix": (0, 1),
+    "sequence": (0, 1, 2),
 }
 
 DTYPES = {"fp32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
@@ -52,6 +54,7 @@ def start(config):
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         tf.config.set_visible_devices(gpus[local_rank], "GPU")
         tf.config.experimental.set_memory_growth(gpus[local_rank], True)
+    tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # `seed` sets it anew
     if "TF_CONFIG" in os.environ:
         _strategy = tf.distribute.MultiWorkerMirroredStrategy()
 
@@ -70,6 +73,11 @@ def rank():
 def world_size():
     """How many processes train together."""
     return _strategy.num_replicas_in_sync if _strategy else 1
+
+
+def seed(number, step):
+    """Starts the random numbers of an optimizer step, the run's seed being `number`."""
+    tf.random.get_global_generator().reset_from_seed(step_seed(number, step, rank()))
 
 
 def dtype():

@@ -1,0 +1,165 @@
+"""Every number of the translation benchmark: Transformer "big" on WMT17 English to German.
+
+Vaswani et al. 2017, "Attention Is All You Need", with the layer norms before each sublayer; MLPerf
+Training v0.5's reference, transformer/model/model_params.py.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from common.errors import UserError
+from common.options import Options
+
+
+@dataclass(frozen=True)
+class Config(Options):
+    """The reference benchmark; QUICK below changes what a laptop needs changed."""
+
+    # Data: DATA_DIR/NAME.en and DATA_DIR/NAME.de, a sentence a line.
+    train_name: str = "train"
+    test_name: str = "newstest2014"
+    num_train_pairs: int | None = 4_590_101           # None: as many as the files hold
+    num_eval_sentences: int | None = 3_003
+    vocabulary_size: int = 33_708                     # pieces, shared by both languages
+    encoded: str = ""                                 # folder in data_dir; found by data.prepare
+    max_length: int = 256                             # pieces with the end; no longer pair trains
+
+    # Batches.
+    batch_tokens: int = 4096                          # global; places a side, padding counted
+    eval_batch_size: int = 32                         # sentences, global; changes speed, not BLEU
+
+    # Network.
+    hidden_size: int = 1024
+    filter_size: int = 4096
+    num_heads: int = 16
+    num_layers: int = 6                               # of the encoder, and of the decoder
+    max_positions: int = 1024                         # pieces; no sentence is decoded to more
+    dropout: float = 0.1                              # of sublayers, attention weights, ReLU
+    label_smoothing: float = 0.1
+
+    # Optimizer.
+    learning_rate: float = 2.0                        # times hidden_size^-0.5, see below
+    warmup_steps: int = 16_000
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.997
+    adam_epsilon: float = 1e-9
+
+    # Decoding.
+    beam_size: int = 4
+    alpha: float = 0.6                                # length penalty; Wu et al. 2016, eq. 14
+    extra_decode_length: int = 50                     # pieces more than the source has
+
+
+REFERENCE = Config(
+    profile="reference",
+    target=0.25,                                      # BLEU 25, uncased
+    num_epochs=10,
+    evaluate_every_epochs=1,
+    evaluate_first_epoch=1,
+)
+
+# About a minute on two cores, without a network connection: see README.md, "Quick".
+QUICK = replace(
+    REFERENCE,
+    profile="quick",
+    target=0.9,
+    num_epochs=20,
+    test_name="test",
+    num_train_pairs=None,
+    num_eval_sentences=None,
+    vocabulary_size=600,
+    max_length=64,
+    batch_tokens=1024,
+    eval_batch_size=125,
+    hidden_size=128,
+    filter_size=512,
+    num_heads=4,
+    num_layers=2,
+    learning_rate=0.5,
+    warmup_steps=300,
+    extra_decode_length=10,
+)
+
+# The small network of the paper's table 3: --set by hand, or benchmarks/translation_speed.py.
+BASE = replace(REFERENCE, batch_tokens=2048, hidden_size=512, filter_size=2048, num_heads=8)
+
+PARITY_TOLERANCES = {
+    "fp32": {
+        "activation": 1e-5,
+        "loss": 1e-5,
+        "gradient": 1e-4,
+        "first_moment": 1e-4,
+        "second_moment": 1e-4,
+        "parameter": 1e-4,
+    },
+    "fp64": {
+        "activation": 1e-12,
+        "loss": 1e-12,
+        "gradient": 1e-11,
+        "first_moment": 1e-11,
+        "second_moment": 1e-11,
+        "parameter": 1e-11,
+    },
+}
+
+
+def check(config):
+    """The config, if its numbers fit together.  Raises UserError."""
+    for name in ("max_length", "eval_batch_size", "num_heads", "num_layers", "filter_size",
+                 "warmup_steps", "beam_size"):
+        if getattr(config, name) < 1:
+            raise UserError(f"{name}={getattr(config, name)}: expected 1 or more.")
+    if config.hidden_size % (2 * config.num_heads):
+        raise UserError(
+            f"hidden_size={config.hidden_size}: expected a multiple of twice "
+            f"num_heads={config.num_heads}."
+        )
+    if config.hidden_size < 4:
+        raise UserError(f"hidden_size={config.hidden_size}: expected 4 or more.")
+    if config.batch_tokens < config.max_length:
+        raise UserError(
+            f"batch_tokens={config.batch_tokens}: expected max_length={config.max_length} or more, "
+            "so that the longest pair fits."
+        )
+    if config.vocabulary_size < 2 * config.beam_size:
+        raise UserError(
+            f"vocabulary_size={config.vocabulary_size}: expected twice beam_size or more."
+        )
+    for name in ("dropout", "label_smoothing"):
+        if not 0.0 <= getattr(config, name) < 1.0:
+            raise UserError(f"{name}={getattr(config, name)}: expected 0 or more, below 1.")
+    return config
+
+
+def learning_rate(config, step):
+    """Learning rate of an optimizer step, counted from 0, without Adam's bias corrections.
+
+    Linear over warmup_steps, then falling with the root of the step; 0 at the first.  The paper's
+    section 5.3, times learning_rate.
+    """
+    warmup = config.warmup_steps
+    rate = config.learning_rate * config.hidden_size**-0.5
+    return rate * min(1.0, step / warmup) / math.sqrt(max(step, warmup))
+
+
+def log_values(config):
+    """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log.
+
+    A pair is a value and its metadata.
+    """
+    from translation.quality import signature  # which knows data.py, which knows this module
+
+    return {
+        "global_batch_size": config.batch_tokens,
+        "max_sequence_length": (config.max_length, {"method": "discard"}),
+        "bleu_signature": signature(),
+        "train_samples": config.num_train_pairs,
+        "eval_samples": config.num_eval_sentences,
+        "gradient_accumulation_steps": 1,
+        "opt_name": "adam",
+        "opt_base_learning_rate": config.learning_rate,
+        "opt_learning_rate_warmup_steps": config.warmup_steps,
+        "opt_adam_beta_1": config.adam_beta1,
+        "opt_adam_beta_2": config.adam_beta2,
+        "opt_adam_epsilon": config.adam_epsilon,
+    }

@@ -1,0 +1,82 @@
+"""Canonical names, shapes and initial values of the Transformer's parameters, for every framework.
+
+Layouts: embedding [pieces, size]; dense [out, in].  The names are the attribute paths of the three
+model.py.
+"""
+
+import numpy as np
+
+from common.parameters import Parameter, Point, draw
+
+OPTIMIZER_SUMS = ("first_moment", "second_moment")
+
+
+def specification(config):
+    """{name: Parameter} of the whole network, in forward order."""
+    size = config.hidden_size
+    parameters = {}
+
+    def add(name, shape, kind, initial):
+        parameters[name] = Parameter(shape, kind, initial, True, False)
+
+    def norm(name):
+        add(f"{name}.weight", (size,), "vector", "ones")
+        add(f"{name}.bias", (size,), "vector", "zeros")
+
+    def attention(name):
+        norm(f"{name}.norm")
+        for matrix in ("query", "key", "value", "output"):
+            add(f"{name}.{matrix}.weight", (size, size), "dense", "glorot")
+
+    def feed_forward(name):
+        norm(f"{name}.norm")
+        add(f"{name}.hidden.weight", (config.filter_size, size), "dense", "glorot")
+        add(f"{name}.hidden.bias", (config.filter_size,), "vector", "zeros")
+        add(f"{name}.output.weight", (size, config.filter_size), "dense", "glorot")
+        add(f"{name}.output.bias", (size,), "vector", "zeros")
+
+    add("embedding.weight", (config.vocabulary_size, size), "embedding", "normal")
+    for index in range(config.num_layers):
+        attention(f"encoder.{index}.self_attention")
+        feed_forward(f"encoder.{index}.feed_forward")
+    norm("encoder_norm")
+    for index in range(config.num_layers):
+        attention(f"decoder.{index}.self_attention")
+        attention(f"decoder.{index}.cross_attention")
+        feed_forward(f"decoder.{index}.feed_forward")
+    norm("decoder_norm")
+    return parameters
+
+
+def points(config):
+    """{name: Point} of the activations that parity compares, in forward order."""
+    names = ["source"]
+    for index in range(config.num_layers):
+        names += [f"encoder.{index}.{part}" for part in ("self_attention", "feed_forward")]
+    names += ["memory", "target"]
+    for index in range(config.num_layers):
+        parts = ("self_attention", "cross_attention", "feed_forward")
+        names += [f"decoder.{index}.{part}" for part in parts]
+    return dict.fromkeys([*names, "decoded", "logits"], Point("sequence"))
+
+
+def initial_parameters(config):
+    """{name: float32 array}: what every framework starts from, drawn from config.seed."""
+    return draw(specification(config), config.seed, initial_value)
+
+
+def initial_value(parameter, rng):
+    """float32 array: one parameter's initial value, as in the reference's model/.
+
+    normal: of standard deviation size^-0.5.  glorot: uniform within sqrt(6 / (in + out)), each of
+    query, key, value and output a matrix of its own.
+    """
+    if parameter.initial == "ones":
+        return np.ones(parameter.shape, np.float32)
+    if parameter.initial == "zeros":
+        return np.zeros(parameter.shape, np.float32)
+    if parameter.initial == "normal":
+        values = rng.standard_normal(parameter.shape, np.float32)
+        return values * np.float32(parameter.shape[1] ** -0.5)
+    limit = np.float32(np.sqrt(6.0 / sum(parameter.shape)))
+    return (2.0 * rng.random(parameter.shape, np.float32) - 1.0) * limit

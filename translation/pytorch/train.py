@@ -1,0 +1,165 @@
+"""Trains the Transformer in PyTorch to the target BLEU."""
+
+import numpy as np
+import torch
+
+from common.frameworks import pytorch as framework
+from common.parameters import ignore
+from common.run import Run
+from translation import data
+from translation.beam_search import beam_search
+from translation.config import learning_rate
+from translation.parameters import initial_parameters, specification
+from translation.pytorch.model import Transformer, best_extensions, smoothed_cross_entropy
+from translation.quality import quality
+
+
+class Trainer:
+    """One network, its optimizer, one step, and the evaluation's decoding."""
+
+    def __init__(self, config, parameters):
+        self.config = config
+        self.specification = specification(config)
+        self.network = Transformer(config)
+        framework.load(self.network, parameters, self.specification)
+        self.weights, _ = framework.split(self.network, self.specification)
+        self.optimizer = torch.optim.Adam(
+            self.weights.values(),
+            lr=0.0,
+            betas=(config.adam_beta1, config.adam_beta2),
+            eps=config.adam_epsilon,
+            fused=True,  # one pass over the memory
+        )
+        for weight in self.weights.values():  # now: the first step finds what a resumed one finds
+            self.optimizer.state[weight] = {
+                "step": torch.zeros([], dtype=torch.float32, device=weight.device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+        self.loss = framework.compiled(self.loss, config)
+
+    def loss(self, batch, record):
+        """Forward pass in training.  Returns the sum of the losses; record sees the activations."""
+        with framework.autocast(self.config):
+            logits = self.network(
+                batch["sources"], batch["targets"], self.config.dropout, record
+            )
+        logits = logits.to(framework.dtype())
+        return smoothed_cross_entropy(logits, batch["targets"], self.config.label_smoothing)
+
+    def gradients(self, batch):
+        """Returns the loss, the named activations, and {name: gradient} on this process's part."""
+        points = {}
+        loss, gradients = self.differentiate(batch, points.__setitem__)
+        return loss, points, gradients
+
+    def differentiate(self, batch, record):
+        """Returns the loss a piece and {name: gradient}.
+
+        A piece counts the same on whatever process: the mean is over the processes' mean number.
+        """
+        count = (batch["targets"] != 0).sum().to(framework.dtype())
+        count = framework.average({"count": count})["count"]
+        loss = self.loss(batch, record) / count
+        gradients = torch.autograd.grad(loss, list(self.weights.values()))
+        return loss.detach(), dict(zip(self.weights, gradients))
+
+    def update(self, gradients, rate, step):
+        """Adam.  Kingma & Ba 2015, algorithm 1; g is the gradient, t = step + 1:
+
+        m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
+        w = w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
+        """
+        for name, weight in self.weights.items():
+            weight.grad = gradients[name]
+            self.optimizer.state[weight]["step"].fill_(step)
+        self.optimizer.param_groups[0]["lr"] = rate
+        self.optimizer.step()
+
+    def train_step(self, batch, step):
+        """One optimizer step on this process's part of a global batch.  Returns the loss."""
+        framework.seed(self.config.seed, step)  # of dropout
+        return self.compiled_step(framework.put(batch), learning_rate(self.config, step), step)
+
+    def compiled_step(self, batch, rate, step):
+        """What train_step does on the device."""
+        loss, gradients = self.differentiate(batch, ignore)
+        with torch.no_grad():
+            self.update(framework.average(gradients), rate, step)
+        return loss
+
+    def predict(self, batch):
+        """The likeliest translation of each source.  Returns int64 [B, L], zeros after its end."""
+        return self.decode(batch)[0]
+
+    def decode(self, batch):
+        """Translations, see predict, and their scores, float [B]; both on the host."""
+        num_sentences, length = batch["sources"].shape
+        num_beams = self.config.beam_size
+        sources = framework.put({"sources": batch["sources"]})["sources"]
+        memories, mask, past = self.start(sources)
+        first_beams = np.arange(num_sentences)[:, None] * num_beams
+
+        def extend(pieces, parents, scores):
+            nonlocal past
+            beams = framework.put({
+                "pieces": pieces.astype(np.int32),
+                "parents": (first_beams + parents).ravel(),
+                "scores": scores,
+            })  # fmt: skip
+            best, past = self.extend(beams, memories, mask, past)
+            return [framework.get(tensor) for tensor in best]
+
+        limit = length + self.config.extra_decode_length
+        return beam_search(extend, num_sentences, num_beams, self.config.alpha, limit)
+
+    @torch.no_grad()
+    def start(self, sources):
+        """Encodes the sources.  Returns what every `extend` needs: memories, mask, past."""
+        with framework.autocast(self.config):
+            return self.network.start(sources, self.config.beam_size)
+
+    @torch.no_grad()
+    def extend(self, beams, memories, mask, past):
+        """One piece more in every beam.  Returns the best ways on, and the past."""
+        with framework.autocast(self.config):
+            logits, past = self.network.extend(
+                beams["pieces"], beams["parents"], memories, mask, past
+            )
+        logits = logits.to(framework.dtype())
+        return best_extensions(logits, beams["scores"].to(framework.dtype())), past
+
+    def state(self):
+        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
+        return {
+            "parameter": framework.dump(self.network, self.specification),
+            "first_moment": framework.dump_slot(
+                self.optimizer, "exp_avg", self.weights, self.specification
+            ),
+            "second_moment": framework.dump_slot(
+                self.optimizer, "exp_avg_sq", self.weights, self.specification
+            ),
+        }
+
+    def load_state(self, state):
+        """Takes back what `state` gave, here or in another framework."""
+        first, second = state["first_moment"], state["second_moment"]
+        framework.load(self.network, state["parameter"], self.specification)
+        framework.load_slot(
+            self.optimizer, "exp_avg", self.weights, self.specification, first
+        )
+        framework.load_slot(
+            self.optimizer, "exp_avg_sq", self.weights, self.specification, second
+        )
+
+
+def main(config):
+    """Trains until the target is met or the epochs are over.  Returns success or aborted."""
+    with Run(config, quality(config), framework) as run:
+        trainer = Trainer(config, initial_parameters(config))
+        run.restore(trainer)
+        for epoch in run.epochs():
+            for batch in run.batches(data.batches(config, "train", epoch)):
+                run.step(trainer.train_step(batch, run.steps))
+            run.evaluate(trainer.predict, data.batches(config, "test", epoch))
+        return run.status

@@ -1,0 +1,29 @@
+"""What the three networks share and need no framework for: positions, and the smoothed labels."""
+
+import math
+
+import numpy as np
+
+
+def positions(length, size):
+    """float64 [length, size]: sines in the first half, cosines in the second.
+
+    The paper's section 3.5 as the reference has it: wavelengths from 2 pi to 20,000 pi, the first
+    and the last of them met exactly, sines and cosines behind each other.
+    """
+    scales = np.exp(-np.log(10_000.0) * np.arange(size // 2) / (size // 2 - 1))
+    angles = np.arange(length)[:, None] * scales
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def smoothed_label(vocabulary_size, smoothing):
+    """Label smoothing, sec. 5.4: the weight of the right piece, of each other, and the entropy.
+
+    The entropy of the smoothed label is the least that a cross-entropy against it can be; the
+    reference takes it off each place's loss.
+    """
+    right, other = 1.0 - smoothing, smoothing / (vocabulary_size - 1)
+    entropy = -right * math.log(right)
+    if smoothing:
+        entropy -= smoothing * math.log(other)
+    return right, other, entropy

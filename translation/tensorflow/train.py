@@ -1,0 +1,163 @@
+"""Trains the Transformer in TensorFlow to the target BLEU."""
+
+import numpy as np
+import tensorflow as tf
+
+from common.frameworks import tensorflow as framework
+from common.parameters import ignore
+from common.run import Run
+from translation import data
+from translation.beam_search import beam_search
+from translation.config import learning_rate
+from translation.parameters import OPTIMIZER_SUMS, initial_parameters, specification
+from translation.quality import quality
+from translation.tensorflow.model import Transformer, best_extensions, smoothed_cross_entropy
+
+
+class Trainer:
+    """One network, its optimizer, one step, and the evaluation's decoding."""
+
+    def __init__(self, config, parameters):
+        self.config = config
+        self.specification = specification(config)
+        self.network = Transformer(config)
+        framework.load(self.network, parameters, self.specification)
+        self.weights, _ = framework.split(self.network, self.specification)
+        self.optimizer = {slot: framework.zeros_like(self.weights) for slot in OPTIMIZER_SUMS}
+        self.gradients = framework.compiled(self.gradients, config)
+        self.compiled_step = framework.compiled(self.compiled_step, config)
+        # Not through XLA: it would compile anew for each length of the past.
+        self.start = tf.function(self.start, reduce_retracing=True, autograph=False)
+        self.extend = tf.function(self.extend, reduce_retracing=True, autograph=False)
+
+    def loss(self, batch, record):
+        """Forward pass in training.  Returns the sum of the losses; record sees the activations."""
+        logits = self.network(batch["sources"], batch["targets"], self.config.dropout, record)
+        logits = tf.cast(logits, framework.dtype())
+        return smoothed_cross_entropy(logits, batch["targets"], self.config.label_smoothing)
+
+    def gradients(self, batch):
+        """Returns the loss, the named activations, and {name: gradient} on this process's part."""
+        points = {}
+        loss, gradients = self.differentiate(batch, points.__setitem__)
+        return loss, points, gradients
+
+    def differentiate(self, batch, record):
+        """Returns the loss a piece and {name: gradient}.
+
+        A piece counts the same on whatever process: the mean is over the processes' mean number.
+        """
+        count = tf.reduce_sum(tf.cast(batch["targets"] != 0, framework.dtype()))
+        count = framework.average({"count": count})["count"]
+        with tf.GradientTape() as tape:
+            loss = self.loss(batch, record) / count
+        gradients = tape.gradient(loss, list(self.weights.values()))
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]  # dense
+        return loss, dict(zip(self.weights, gradients))
+
+    def update(self, gradients, rate, step):
+        """Adam.  Kingma & Ba 2015, algorithm 1; g is the gradient, t = step + 1:
+
+        m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
+        w = w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
+        """
+        power1 = self.config.adam_beta1 ** (step + 1.0)
+        power2 = self.config.adam_beta2 ** (step + 1.0)
+        for name, weight in self.weights.items():
+            tf.raw_ops.ResourceApplyAdam(
+                var=weight.handle,
+                m=self.optimizer["first_moment"][name].handle,
+                v=self.optimizer["second_moment"][name].handle,
+                beta1_power=power1,
+                beta2_power=power2,
+                lr=rate,
+                beta1=tf.constant(self.config.adam_beta1, framework.dtype()),
+                beta2=tf.constant(self.config.adam_beta2, framework.dtype()),
+                # The kernel adds epsilon to the uncorrected root of v.
+                epsilon=self.config.adam_epsilon * tf.sqrt(1.0 - power2),
+                grad=gradients[name],
+            )
+
+    def train_step(self, batch, step):
+        """One optimizer step on this process's part of a global batch.  Returns the loss."""
+        framework.seed(self.config.seed, step)  # of dropout
+        rate = tf.constant(learning_rate(self.config, step), framework.dtype())
+        return self.compiled_step(framework.put(batch), rate, tf.constant(step, framework.dtype()))
+
+    def compiled_step(self, batch, rate, step):
+        """What train_step does on the device."""
+        loss, gradients = self.differentiate(batch, ignore)
+        self.update(framework.average(gradients), rate, step)
+        return loss
+
+    def predict(self, batch):
+        """The likeliest translation of each source.  Returns int64 [B, L], zeros after its end."""
+        return self.decode(batch)[0]
+
+    def decode(self, batch):
+        """Translations, see predict, and their scores, float [B]; both on the host."""
+        num_sentences, length = batch["sources"].shape
+        num_beams = self.config.beam_size
+        sources = framework.put({"sources": batch["sources"]})["sources"]
+        memories, mask, past = self.start(sources)
+        first_beams = np.arange(num_sentences)[:, None] * num_beams
+
+        def extend(pieces, parents, scores):
+            nonlocal past
+            beams = framework.put({
+                "pieces": pieces.astype(np.int32),
+                "parents": (first_beams + parents).ravel(),
+                "scores": scores,
+            })  # fmt: skip
+            best, past = self.extend(beams, memories, mask, past)
+            return [framework.get(tensor) for tensor in best]
+
+        limit = length + self.config.extra_decode_length
+        return beam_search(extend, num_sentences, num_beams, self.config.alpha, limit)
+
+    def start(self, sources):
+        """Encodes the sources.  Returns what every `extend` needs: memories, mask, past."""
+        return self.network.start(sources, self.config.beam_size)
+
+    def extend(self, beams, memories, mask, past):
+        """One piece more in every beam.  Returns the best ways on, and the past."""
+        logits, past = self.network.extend(
+            beams["pieces"], beams["parents"], memories, mask, past
+        )
+        logits = tf.cast(logits, framework.dtype())
+        return best_extensions(logits, tf.cast(beams["scores"], framework.dtype())), past
+
+    def state(self):
+        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
+        return {
+            "parameter": framework.dump(self.network, self.specification),
+            "first_moment": framework.dump_slot(
+                self.optimizer, "first_moment", self.weights, self.specification
+            ),
+            "second_moment": framework.dump_slot(
+                self.optimizer, "second_moment", self.weights, self.specification
+            ),
+        }
+
+    def load_state(self, state):
+        """Takes back what `state` gave, here or in another framework."""
+        first, second = state["first_moment"], state["second_moment"]
+        framework.load(self.network, state["parameter"], self.specification)
+        framework.load_slot(
+            self.optimizer, "first_moment", self.weights, self.specification, first
+        )
+        framework.load_slot(
+            self.optimizer, "second_moment", self.weights, self.specification, second
+        )
+
+
+def main(config):
+    """Trains until the target is met or the epochs are over.  Returns success or aborted."""
+    with Run(config, quality(config), framework) as run:
+        trainer = Trainer(config, initial_parameters(config))
+        run.restore(trainer)
+        for epoch in run.epochs():
+            for batch in run.batches(data.batches(config, "train", epoch)):
+                run.step(trainer.train_step(batch, run.steps))
+            run.evaluate(trainer.predict, data.batches(config, "test", epoch))
+        return run.status
