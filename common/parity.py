@@ -11,6 +11,7 @@ A folder of records:
     inputs/batch_0000.safetensors      one for each step
     outputs/NAME/initial.safetensors   parameter/... as loaded
     outputs/NAME/step_0000.safetensors activation/... loss gradient/... velocity/... parameter/...
+                                       and in the last one prediction/..., where a network decodes
 """
 
 import dataclasses
@@ -152,14 +153,16 @@ def dumps(folder):
 
 
 def forward_order(config):
-    """The tensor names of a dump: activations, loss, gradients, optimizer's sums, parameters."""
+    """The tensor names of a dump: activations, loss, gradients, optimizer's sums, parameters, and
+    after the last step what the network decodes, where it does."""
     module = application_module(config.application, "parameters")
     specification = module.specification(config)
     trained = [name for name, parameter in specification.items() if parameter.trained]
     names = [f"activation/{name}" for name in module.points(config)] + ["loss"]
     for group in ("gradient", *module.OPTIMIZER_SUMS):
         names += [f"{group}/{name}" for name in trained]
-    return names + [f"parameter/{name}" for name in specification]
+    names += [f"parameter/{name}" for name in specification]
+    return names + [f"prediction/{name}" for name in getattr(module, "PREDICTIONS", ())]
 
 
 def difference(expected, found):
@@ -185,7 +188,7 @@ def compare(config, folder, reference, other):
     for dump in dumps(folder):
         expected, found = load(folder, reference, dump), load(folder, other, dump)
         for name in forward_order(config):
-            if name not in expected:  # the initial dump holds parameters alone
+            if name not in expected:  # not every dump holds everything
                 continue
             gap = difference(expected[name], found[name]) if name in found else np.inf
             group = name.partition("/")[0]

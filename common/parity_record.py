@@ -34,6 +34,10 @@ def record(application, name, folder):
             os.path.join(folder, "inputs", f"batch_{step:04d}.safetensors")
         )
         tensors = record_step(trainer, framework, application, config, batch, step)
+        if dump == dumps(folder)[-1]:
+            names = getattr(application_module(application, "parameters"), "PREDICTIONS", ())
+            found = trainer.decode(batch) if names else ()
+            tensors |= {f"prediction/{n}": array for n, array in zip(names, found)}
         save_tensors(os.path.join(outputs, f"{dump}.safetensors"), tensors)
     with open(os.path.join(outputs, "done"), "w"):
         pass

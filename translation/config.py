@@ -91,6 +91,7 @@ PARITY_TOLERANCES = {
         "first_moment": 1e-4,
         "second_moment": 1e-4,
         "parameter": 1e-4,
+        "prediction": 1e-4,
     },
     "fp64": {
         "activation": 1e-12,
@@ -99,6 +100,7 @@ PARITY_TOLERANCES = {
         "first_moment": 1e-11,
         "second_moment": 1e-11,
         "parameter": 1e-11,
+        "prediction": 1e-11,
     },
 }
 

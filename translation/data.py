@@ -402,7 +402,7 @@ def padding_share(batch):
 def parity_batches(config, num_steps):
     """(config with counts, the first batches of training) for parity, without a dataset.
 
-    Drawn pieces.  Every other batch is of the longest bucket.  As far as a batch has rows, it holds
+    Without dropout, which each framework draws in its own way.  Every other batch is of the longest bucket.  As far as a batch has rows, it holds
     a pair of the longest length on both sides, sentences of END alone on either side, and last an
     empty pair, as the batches at an epoch's end have them.
     """
@@ -428,6 +428,7 @@ def parity_batches(config, num_steps):
         found.append({"sources": sides[0], "targets": sides[1]})
     config = dataclasses.replace(
         config,
+        dropout=0.0,
         num_train_pairs=sum(len(batch["sources"]) for batch in found),
         num_eval_sentences=config.eval_batch_size,
     )

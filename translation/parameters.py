@@ -9,6 +9,7 @@ import numpy as np
 from common.parameters import Parameter, Point, draw
 
 OPTIMIZER_SUMS = ("first_moment", "second_moment")
+PREDICTIONS = ("pieces", "scores")  # what Trainer.decode gives
 
 
 def specification(config):
