@@ -83,15 +83,18 @@ QUICK = replace(
 # The small network of the paper's table 3: --set by hand, or benchmarks/translation_speed.py.
 BASE = replace(REFERENCE, batch_tokens=2048, hidden_size=512, filter_size=2048, num_heads=8)
 
+# Norm of the difference over the norm, of each tensor; several times what was seen.  In fp32 a sum
+# next to zero rounds to the other side and a ReLU lets one element through or not: gradients then
+# part by up to 3e-3, which no activation tells.  fp64 is the sharp test.
 PARITY_TOLERANCES = {
     "fp32": {
-        "activation": 1e-5,
-        "loss": 1e-5,
-        "gradient": 1e-4,
-        "first_moment": 1e-4,
-        "second_moment": 1e-4,
-        "parameter": 1e-4,
-        "prediction": 1e-4,
+        "activation": 2e-5,
+        "loss": 1e-6,
+        "gradient": 1e-2,
+        "first_moment": 1e-2,
+        "second_moment": 1e-2,
+        "parameter": 5e-3,
+        "prediction": 1e-5,
     },
     "fp64": {
         "activation": 1e-12,

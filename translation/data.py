@@ -402,9 +402,10 @@ def padding_share(batch):
 def parity_batches(config, num_steps):
     """(config with counts, the first batches of training) for parity, without a dataset.
 
-    Without dropout, which each framework draws in its own way.  Every other batch is of the longest bucket.  As far as a batch has rows, it holds
-    a pair of the longest length on both sides, sentences of END alone on either side, and last an
-    empty pair, as the batches at an epoch's end have them.
+    Drawn pieces, and no dropout, which each framework draws in its own way.  Every other batch is
+    of the longest bucket.  As far as a batch has rows, it holds a pair of the longest length on
+    both sides, sentences of END alone on either side, and last an empty pair, as the batches at an
+    epoch's end have them.
     """
     bounds, rows = bucket_bounds(config.max_length), bucket_rows(config)
     rng = np.random.default_rng([config.seed, 0])
