@@ -141,21 +141,26 @@ def count_lines(path):
 
 
 def read_lines(path, every=1):
-    """Yields each line of a file, or every so-manieth, without white space at its ends.
+    """Yields each line of a file, or every so-manieth; see lines."""
+    with open(path, "rb") as opened:
+        yield from lines(opened, path, every)
 
-    A line ends with "\\n" alone: the corpora hold other signs that Unicode calls an end of line,
+
+def lines(opened, name, every=1):
+    """Yields each line of a binary file, or every so-manieth, without white space at its ends.
+
+    A line ends with "\n" alone: the corpora hold other signs that Unicode calls an end of line,
     and to split there would bring the two languages out of step.  Raises UserError.
     """
-    with open(path, "rb") as opened:
-        for number, line in enumerate(opened):
-            if number % every == 0:
-                try:
-                    yield line.decode().strip()
-                except UnicodeDecodeError as error:
-                    raise UserError(
-                        f"{path}, line {number + 1:,}: not UTF-8 ({error.reason}). "
-                        "Unpack the dataset again."
-                    ) from None
+    for number, line in enumerate(opened):
+        if number % every == 0:
+            try:
+                yield line.decode().strip()
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{name}, line {number + 1:,}: not UTF-8 ({error.reason}). "
+                    "Unpack the dataset again."
+                ) from None
 
 
 def encode(config):
