@@ -9,7 +9,7 @@ import dataclasses
 import os
 import shutil
 
-from common.data.archive import tar_files
+from common.data.archive import DAMAGED, tar_files
 from common.data.download import Archive
 from common.errors import UserError
 from translation import data
@@ -85,6 +85,8 @@ def write_pair(archives, sources, folder, name):
                      for language, path in paths.items()}
             for source, inside in sources.items():
                 append(archives[source], inside, parts)
+    except DAMAGED as error:
+        raise UserError(f"{folder}: {name}: damaged archive ({error}). Fetch it again.") from None
     except OSError as error:
         raise UserError(
             f"{folder}: {name} cannot be written ({error.strerror}). Make room there and start "
