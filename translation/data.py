@@ -31,7 +31,7 @@ VERSION = 1                      # of the encoded folder: another number, anothe
 LANGUAGES = ("en", "de")         # source, target
 SPLITS = ("train", "test")
 FIRST_BOUND = 8                  # the first bucket has the pairs of fewer pieces than this
-VOCABULARY_PAIRS = 1_000_000     # the vocabulary is learnt from about as many, evenly taken
+VOCABULARY_PAIRS = 500_000       # the vocabulary is learnt from about as many, evenly taken
 FIRST_PIECE = vocabulary.UNKNOWN + 1
 CHUNK = 1 << 14                  # sentences encoded at once
 
