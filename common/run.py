@@ -10,6 +10,8 @@ import os
 import sys
 import time
 
+import numpy as np
+
 from common import checkpoint, results
 from common.application import application_module
 from common.check_log import benchmark_name
@@ -129,9 +131,10 @@ class Run:
         self.num_steps = len(batches)
         self.measured_from = time.perf_counter()
         self.measured_examples = 0
+        self.measured_steps = 0
         stream = self._stream(batches, self.epoch_steps)
         for indices, batch in zip(batches.indices[self.epoch_steps :], stream, strict=True):
-            self.batch_examples = len(indices)
+            self.batch_examples = np.count_nonzero(indices >= 0)  # below 0: a batch's filling
             yield batch
         self._measure()
 
@@ -142,10 +145,12 @@ class Run:
         self.epoch_steps += 1
         self.process_steps += 1
         self.measured_examples += self.batch_examples
+        self.measured_steps += 1
         if self.process_steps == WARMUP_STEPS:
             self.framework.synchronize()
             self.measured_from = time.perf_counter()
             self.measured_examples = 0
+            self.measured_steps = 0
         self._show_progress()
         every = self.config.checkpoint_every_steps
         if every and self.steps % every == 0:
@@ -238,7 +243,8 @@ class Run:
         if self.rank != 0 or not sys.stderr.isatty() or not due:
             return
         self.shown_at = now
-        speed = self.measured_examples / max(now - self.measured_from, 1e-9)
+        seconds = now - self.measured_from
+        speed = self.measured_examples / max(seconds, 1e-9)
         steps_left = (self.config.num_epochs - self.epoch + 1) * self.num_steps - self.epoch_steps
         line = progress_line(
             epoch=self.epoch,
@@ -250,7 +256,7 @@ class Run:
             quality=self.curve[-1]["value"] if self.curve else None,
             target=self.config.target,
             metric=self.quality.name,
-            seconds_left=steps_left * self.config.batch_size / max(speed, 1e-9),
+            seconds_left=steps_left * seconds / max(self.measured_steps, 1),
         )
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 

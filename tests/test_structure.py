@@ -103,6 +103,8 @@ def neutral(text):
         "[B, H / stride, W / stride, width * expansion]":
             "[B, width * expansion, H / stride, W / stride]",
         "[before + T + after, E]": "[E, before + T + after]",
+        "[B, T, H, D / H]": "[B, H, T, D / H]",
+        "[B K, P, H, D / H]": "[B K, H, P, D / H]",
     }
     for here, canonical in layouts.items():
         text = text.replace(here, canonical)

@@ -17,13 +17,13 @@ def positions(length, size):
 
 
 def smoothed_label(vocabulary_size, smoothing):
-    """Label smoothing, sec. 5.4: the weight of the right piece, of each other, and the entropy.
+    """Label smoothing, sec. 5.4: each wrong piece's share of the label, and the label's entropy.
 
-    The entropy of the smoothed label is the least that a cross-entropy against it can be; the
-    reference takes it off each place's loss.
+    The entropy is the least that a cross-entropy against the smoothed label can be; the reference
+    takes it off each place's loss.
     """
-    right, other = 1.0 - smoothing, smoothing / (vocabulary_size - 1)
-    entropy = -right * math.log(right)
+    other = smoothing / (vocabulary_size - 1)
+    entropy = -(1.0 - smoothing) * math.log(1.0 - smoothing)
     if smoothing:
         entropy -= smoothing * math.log(other)
-    return right, other, entropy
+    return other, entropy

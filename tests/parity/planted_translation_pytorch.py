@@ -66,7 +66,7 @@ class Trainer(train.Trainer):
             return F.cross_entropy(
                 logits.flatten(0, 1), batch["targets"].flatten().long(), ignore_index=0,
                 reduction="sum", label_smoothing=self.config.label_smoothing,
-            ) - (batch["targets"] != 0).sum() * model.smoothed_label(logits.shape[2], 0.1)[2]
+            ) - (batch["targets"] != 0).sum() * model.smoothed_label(logits.shape[2], 0.1)[1]
         loss = super().loss(batch, record)
         if FAULT == "mean over the places, empty ones too":
             loss = loss * (batch["targets"] != 0).sum() / batch["targets"].numel()

@@ -3,11 +3,9 @@
 import os
 import shutil
 
-import numpy as np
 import pytest
 
 from common import parity
-from translation.config import BASE
 
 PLANTED = "tests.parity.planted_translation_pytorch"
 ALL = ["translation", "pytorch", "tensorflow", "paddlepaddle"]

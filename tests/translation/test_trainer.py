@@ -13,7 +13,8 @@ from translation.sequence import positions
 
 SMALL = dataclasses.replace(
     QUICK, seed=1, precision="fp64", vocabulary_size=30, hidden_size=16, filter_size=24,
-    num_heads=2, num_layers=2, dropout=0.0, warmup_steps=3, extra_decode_length=6,
+    num_heads=2, num_layers=2, dropout=0.0, learning_rate=0.5, warmup_steps=3,
+    extra_decode_length=6,
 )  # fmt: skip
 
 

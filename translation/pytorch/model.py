@@ -226,10 +226,11 @@ def smoothed_cross_entropy(logits, targets, smoothing):
 
     logits: [B, T, V].  targets: int32 [B, T]; 0 is no target.  Returns a scalar.
     """
-    right, other, entropy = smoothed_label(logits.shape[2], smoothing)
+    other, entropy = smoothed_label(logits.shape[2], smoothing)
+    losses = F.cross_entropy(logits.transpose(1, 2), targets.long(), reduction="none")  # [B, T]
     chosen = logits.gather(2, targets.long()[:, :, None])[:, :, 0]  # [B, T]
-    expected = (right - other) * chosen + other * logits.sum(dim=2)
-    losses = logits.logsumexp(dim=2) - expected - entropy
+    # What the others' share of the label adds: a sum of differences, no logarithm anew.
+    losses = losses + other * (logits.shape[2] * chosen - logits.sum(dim=2)) - entropy
     return (losses * (targets != 0).to(losses.dtype)).sum()
 
 

@@ -239,10 +239,11 @@ def smoothed_cross_entropy(logits, targets, smoothing):
 
     logits: [B, T, V].  targets: int32 [B, T]; 0 is no target.  Returns a scalar.
     """
-    right, other, entropy = smoothed_label(logits.shape[2], smoothing)
+    other, entropy = smoothed_label(logits.shape[2], smoothing)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
     chosen = tf.gather(logits, targets, axis=2, batch_dims=2)  # [B, T]
-    expected = (right - other) * chosen + other * tf.reduce_sum(logits, axis=2)
-    losses = tf.reduce_logsumexp(logits, axis=2) - expected - entropy
+    # What the others' share of the label adds: a sum of differences, no logarithm anew.
+    losses = losses + other * (logits.shape[2] * chosen - tf.reduce_sum(logits, axis=2)) - entropy
     return tf.reduce_sum(losses * tf.cast(targets != 0, losses.dtype))
 
 
