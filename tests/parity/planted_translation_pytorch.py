@@ -23,8 +23,8 @@ class Trainer(train.Trainer):
             name = "encoder.1.feed_forward.hidden.weight"
             rng = np.random.default_rng(0)
             parameters[name] = rng.normal(0, 0.1, parameters[name].shape)
-        if FAULT == "decoding without the length penalty":
-            config = dataclasses.replace(config, alpha=0.0)
+        if FAULT == "half as many beams":
+            config = dataclasses.replace(config, beam_size=config.beam_size // 2)
         super().__init__(config, parameters)
         network = self.network
         if FAULT == "embedding not scaled":
@@ -33,13 +33,15 @@ class Trainer(train.Trainer):
             table = network.positions
             halves = table.chunk(2, dim=1)
             network.positions = torch.stack(halves, dim=2).flatten(1)
-        if FAULT == "padding is seen":
+        if FAULT == "the decoder sees the padding":
             encode = network.encode
             network.encode = lambda *given: (encode(*given)[0], 0.0 * encode(*given)[1])
         if FAULT == "targets begin with the end of a sentence":
-            end = network.embedding.weight[1] * network.embedding.scale
+            end = torch.ones([1, 1], dtype=torch.int32)
             model.F = types.SimpleNamespace(**vars(F))
-            model.F.pad = lambda x, _: torch.cat([end.expand(len(x), 1, -1), x], dim=1)
+            model.F.pad = lambda x, _: torch.cat(
+                [network.embedding(end).expand(len(x), 1, -1), x], dim=1
+            )
         for layer in [*network.encoder, *network.decoder]:
             if FAULT == "epsilon of the layer norm":
                 norm = layer.feed_forward.norm

@@ -16,7 +16,7 @@ FAULTS = {
     "initialisation": ("initial", "parameter/encoder.1.feed_forward.hidden.weight"),
     "embedding not scaled": ("step_0000", "activation/source"),
     "positions interleaved": ("step_0000", "activation/source"),
-    "padding is seen": ("step_0000", "activation/encoder.0.self_attention"),
+    "the decoder sees the padding": ("step_0000", "activation/decoder.0.cross_attention"),
     "epsilon of the layer norm": ("step_0000", "activation/encoder.0.feed_forward"),
     "no ReLU": ("step_0000", "activation/encoder.0.feed_forward"),
     "targets begin with the end of a sentence": ("step_0000", "activation/target"),
@@ -27,7 +27,7 @@ FAULTS = {
     "rate of the next step": ("step_0000", "parameter/embedding.weight"),
     "epsilon beside the uncorrected root": ("step_0001", "parameter/embedding.weight"),
     "keys of the beams mixed up": ("step_0001", "prediction/pieces"),
-    "decoding without the length penalty": ("step_0001", "prediction/pieces"),
+    "half as many beams": ("step_0001", "prediction/pieces"),
 }
 
 
