@@ -54,9 +54,9 @@ def start(config):
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         tf.config.set_visible_devices(gpus[local_rank], "GPU")
         tf.config.experimental.set_memory_growth(gpus[local_rank], True)
-    tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # `seed` sets it anew
     if "TF_CONFIG" in os.environ:
         _strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # `seed` sets it anew
 
 
 def stop():
@@ -96,14 +96,19 @@ def autocast(config):
     return tf.bfloat16 if config.precision == "bf16" else _dtype
 
 
-def compiled(function, config):
+def compiled(function, config, signature=None):
     """The function as one graph, through XLA where --compile asks for it.
 
-    A second shape of a batch makes the graph one for any size: it is not built for each.  No
-    AutoGraph: the functions hold no `if` or `while` on a tensor.
+    signature: TensorSpecs of the arguments, for one graph from the first call on; without it, a
+    second shape of a batch makes the graph one for any size.  No AutoGraph: the functions hold no
+    `if` or `while` on a tensor.
     """
     return tf.function(
-        function, jit_compile=config.compile, reduce_retracing=True, autograph=False
+        function,
+        input_signature=signature,
+        jit_compile=config.compile,
+        reduce_retracing=True,
+        autograph=False,
     )
 
 

@@ -24,8 +24,13 @@ class Trainer:
         framework.load(self.network, parameters, self.specification)
         self.weights, _ = framework.split(self.network, self.specification)
         self.optimizer = {slot: framework.zeros_like(self.weights) for slot in OPTIMIZER_SUMS}
-        self.gradients = framework.compiled(self.gradients, config)
-        self.compiled_step = framework.compiled(self.compiled_step, config)
+        # One graph for all shapes: a graph for one may round otherwise, and a resumed run starts
+        # with another shape than the first.
+        pieces = tf.TensorSpec([None, None], tf.int32)
+        batch = {"sources": pieces, "targets": pieces}
+        number = tf.TensorSpec([], framework.dtype())
+        self.gradients = framework.compiled(self.gradients, config, [batch])
+        self.compiled_step = framework.compiled(self.compiled_step, config, [batch, number, number])
         # Not through XLA: it would compile anew for each length of the past.
         self.start = tf.function(self.start, reduce_retracing=True, autograph=False)
         self.extend = tf.function(self.extend, reduce_retracing=True, autograph=False)
