@@ -7,6 +7,9 @@ alternate on the same batch, so that whatever else the machine does falls on bot
 (target places, padding counted) per second of each, and the ratio: above 1, ours is faster.
 Peers: torch.nn.Transformer; a model of keras.layers through train_on_batch; paddle.nn.Transformer.
 All with dropout, tied embeddings, smoothed labels and Adam.
+
+With --decode instead: sentences per second of the beam search, and greedy, whose ratio it prints.
+An untrained network ends no sentence, so each is given the pieces of its source, and no more.
 """
 
 import dataclasses
@@ -209,6 +212,23 @@ def draw_batch(config, rng):
     return {"sources": sides[0], "targets": sides[1]}
 
 
+def measure_decoding(name, size, config, make):
+    """Prints the seconds of a batch of eval_batch_size sentences, by beam search and greedily."""
+    rng = np.random.default_rng(1)
+    batch = draw_batch(dataclasses.replace(config, batch_tokens=32 * config.eval_batch_size), rng)
+    seconds = {}
+    for beams in (config.beam_size, 1):
+        trainer = make(dataclasses.replace(config, beam_size=beams, extra_decode_length=0))
+        trainer.decode(batch)
+        started = time.perf_counter()
+        pieces, _ = trainer.decode(batch)
+        seconds[beams] = time.perf_counter() - started
+        print(f"{name} {size} decoding, {beams} beams: {len(pieces) / seconds[beams]:.1f} "
+              f"sentences/s of {pieces.shape[1]} pieces", flush=True)
+    print(f"{name} {size} beam search / greedy: {seconds[config.beam_size] / seconds[1]:.2f}",
+          flush=True)
+
+
 def main(argv):
     values = flags.FlagValues()
     flags.DEFINE_integer("batch_tokens", 1024, "places a step", flag_values=values)
@@ -217,6 +237,7 @@ def main(argv):
     flags.DEFINE_string("device", "cpu", "cpu or cuda", values)
     flags.DEFINE_string("precision", "fp32", "fp32 or bf16", values)
     flags.DEFINE_boolean("compile", False, "compile both", values)
+    flags.DEFINE_boolean("decode", False, "measure decoding", values)
     name = values(["", *argv])[1]
     framework = importlib.import_module(f"common.frameworks.{name}")
     module = importlib.import_module(f"translation.{name}.train")
@@ -232,6 +253,10 @@ def main(argv):
         )
         if not index:  # TensorFlow's threads are set once
             framework.start(config)
+        if values.decode:
+            measure_decoding(name, size, config,
+                             lambda c: module.Trainer(c, initial_parameters(c)))
+            continue
         trainer = module.Trainer(config, initial_parameters(config))
         peer = globals()[f"{name}_peer"](config)
         rng = np.random.default_rng(1)

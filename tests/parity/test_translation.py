@@ -50,6 +50,17 @@ def test_three_frameworks_agree_on_the_quick_network(precision, capsys):
     assert shown.count("prediction") == 2
 
 
+def test_three_frameworks_agree_at_full_width(capsys):
+    """The reference's sizes but for depth and vocabulary, which repeat what one layer shows."""
+    flags = ["--profile=reference", "--steps=1", "--set", "num_layers=1",
+             "--set", "vocabulary_size=4000", "--set", "max_length=32",
+             "--set", "batch_tokens=128", "--set", "extra_decode_length=5"]
+    code = parity.main([*ALL, *flags])
+    shown = capsys.readouterr().out
+    assert code == 0, shown
+    assert shown.count("AGREES") == 2
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_planted_fault_is_found_and_named(fault, record, capsys, monkeypatch):
     monkeypatch.setenv("PLANTED", fault)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from translation import parameters
-from translation.config import QUICK
+from translation.config import QUICK, REFERENCE
+from translation.data import bucket_bounds
 from translation.sequence import positions
 
 SMALL = dataclasses.replace(
@@ -246,3 +247,45 @@ def test_a_step_from_a_saved_state_is_bitwise_the_same(make, framework):
     for group, arrays in one.state().items():
         for name, array in arrays.items():
             assert array.tobytes() == other.state()[group][name].tobytes(), (group, name)
+
+
+def test_a_step_is_not_rebuilt_for_each_shape(make, framework):
+    """Five shapes: one graph in TensorFlow, and PyTorch's compiler sees at most three."""
+    rng = np.random.default_rng(5)
+    batches = [
+        {"sources": sentences(rng, [size, 2], size), "targets": sentences(rng, [3, size], size)}
+        for size in (4, 5, 7, 8, 11)
+    ]
+    trainer = make()
+    if framework.__name__.endswith("pytorch"):
+        import torch
+        from torch._dynamo.testing import CompileCounter
+
+        counter = CompileCounter()
+        trainer.loss = torch.compile(trainer.loss, backend=counter)
+    for step, batch in enumerate(batches):
+        trainer.train_step(batch, step)
+    if framework.__name__.endswith("pytorch"):
+        assert 1 <= counter.frame_count <= 3
+    if framework.__name__.endswith("tensorflow"):
+        assert trainer.compiled_step.experimental_get_tracing_count() == 1
+    # PaddlePaddle builds nothing unless --compile asks, and then a graph a shape: 42 at most.
+    shapes = len(bucket_bounds(REFERENCE.max_length))
+    assert shapes == 42
+
+
+def test_the_full_network_learns_a_batch(framework):
+    """Transformer big as the reference trains it, two pairs that it must fit."""
+    config = dataclasses.replace(REFERENCE, seed=1, warmup_steps=4, learning_rate=0.02)
+    framework.start(config)
+    name = framework.__name__.rpartition(".")[2]
+    module = importlib.import_module(f"translation.{name}.train")
+    trainer = module.Trainer(config, parameters.initial_parameters(config))
+    count = sum(int(np.prod(weight.shape)) for weight in trainer.weights.values())
+    assert count == 210_804_736
+    batch = {"sources": np.array([[5, 6, 7, 1], [8, 9, 1, 0]], np.int32),
+             "targets": np.array([[11, 12, 1, 0], [13, 14, 15, 1]], np.int32)}
+    losses = [float(framework.get(trainer.train_step(batch, step))) for step in range(4)]
+    # A uniform guess: the smoothed cross-entropy's log V, less the label's entropy.
+    assert losses[0] == pytest.approx(np.log(33_708) - 1.3676, rel=0.15)
+    assert losses[-1] < losses[0] - 1.0
