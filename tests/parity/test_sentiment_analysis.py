@@ -22,9 +22,9 @@ FAULTS = {
     "window centred the other way": ("step_0000", "activation/convolutions.1"),
     "labels the other way": ("step_0000", "loss"),
     "equal maxima each take the gradient": ("step_0000", "gradient/embedding.weight"),
-    "second moment's decay": ("step_0000", "square/embedding.weight"),
+    "second moment's decay": ("step_0000", "second_moment/embedding.weight"),
     "epsilon beside the corrected root": ("step_0000", "parameter/embedding.weight"),
-    "moments of words not in the batch": ("step_0001", "mean/embedding.weight"),
+    "moments of words not in the batch": ("step_0001", "first_moment/embedding.weight"),
 }
 
 
