@@ -10,8 +10,10 @@ A folder of records:
     inputs/parameters.safetensors      initial values: canonical names and layouts
     inputs/batch_0000.safetensors      one for each step
     outputs/NAME/initial.safetensors   parameter/... as loaded
-    outputs/NAME/step_0000.safetensors activation/... loss gradient/... velocity/... parameter/...
+    outputs/NAME/step_0000.safetensors activation/... loss gradient/... SUM/... parameter/...
                                        and in the last one prediction/..., where a network decodes
+
+SUM: each of the application's OPTIMIZER_SUMS.
 """
 
 import dataclasses

@@ -5,13 +5,11 @@ pixels cannot tell them: averaged over places and contrasts, the classes look al
 """
 
 import os
-import shutil
-import tempfile
 
 import numpy as np
 from PIL import Image
 
-from common.errors import UserError
+from common.data import embedded
 
 VERSION = 2        # of the drawings: another number, another folder
 SHAPES = ("disc", "ring", "square", "frame", "triangle", "cross", "bar", "two_bars", "checker",
@@ -89,31 +87,5 @@ def write(folder):
 
 
 def ensure():
-    """The folder of the embedded data, written on first use, whole or not at all."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    parent = os.path.join(cache, "time-to-quality")
-    folder = os.path.join(parent, f"image_classification-quick-{VERSION}")
-    if os.path.isdir(folder):
-        return folder
-    try:
-        os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(dir=parent)
-    except OSError as error:
-        raise UserError(
-            f"{parent}: cannot write the embedded data here ({error.strerror}). "
-            "Set XDG_CACHE_HOME to a folder that can be written."
-        ) from None
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o755)  # mkdtemp's own mode shuts out other users of a shared cache
-        os.replace(temporary, folder)
-    except OSError as error:
-        # Another process may have been first: its folder is as good.
-        if not os.path.isdir(folder):
-            raise UserError(
-                f"{folder}: cannot write the embedded data ({error.strerror}). Make room there, or "
-                "set XDG_CACHE_HOME to another folder."
-            ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    """The folder of the embedded data, written on first use."""
+    return embedded.ensure("image_classification", VERSION, write)

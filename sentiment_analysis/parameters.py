@@ -8,7 +8,7 @@ import numpy as np
 
 from common.parameters import Parameter, Point, draw
 
-OPTIMIZER_SUMS = ("mean", "square")
+OPTIMIZER_SUMS = ("first_moment", "second_moment")
 
 
 def specification(config):
@@ -16,7 +16,7 @@ def specification(config):
     size, filters = config.embedding_size, config.num_filters
     parameters = {
         "embedding.weight": Parameter(
-            (config.vocabulary_size, size), "matrix", "xavier", True, False
+            (config.vocabulary_size, size), "embedding", "xavier", True, False
         )
     }
     for index, window in enumerate(config.windows):

@@ -1,7 +1,9 @@
 """What DESIGN promises of the tree: who imports what, and three twins for each application."""
 
 import ast
+import dataclasses
 import difflib
+import importlib
 import itertools
 import pathlib
 import subprocess
@@ -65,8 +67,6 @@ def test_framework_folders_are_no_packages():
 
 
 def test_tensorflow_lies_outside_the_repository(framework):
-    import importlib
-
     library = {"pytorch": "torch", "tensorflow": "tensorflow", "paddlepaddle": "paddle"}
     name = framework.__name__.rpartition(".")[2]
     module = importlib.import_module(library[name])
@@ -144,6 +144,17 @@ def test_twins_share_most_lines(application, file, pair, capsys):
     with capsys.disabled():
         print(f"\n{application}/{{{pair[0]},{pair[1]}}}/{file}: {share:.0%} of lines in common")
     assert share > 0.6
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_the_page_on_parity_names_every_batch_and_sum(application):
+    names = (f"{application}.{name}" for name in ("config", "data", "parameters"))
+    config, data, parameters = (importlib.import_module(name) for name in names)
+    _, (batch,) = data.parity_batches(dataclasses.replace(config.QUICK, seed=1), 1)
+    page = (ROOT / "docs" / "parity.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"   | {application} |"))
+    for name in (*batch, *parameters.OPTIMIZER_SUMS):
+        assert f"`{name}`" in row
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))

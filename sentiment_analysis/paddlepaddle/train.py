@@ -21,8 +21,8 @@ class Trainer:
         self.network = SequenceCNN(config)
         framework.load(self.network, parameters, self.specification)
         self.weights, _ = framework.split(self.network, self.specification)
-        self.mean = {n: paddle.zeros_like(weight) for n, weight in self.weights.items()}
-        self.square = {n: paddle.zeros_like(weight) for n, weight in self.weights.items()}
+        self.first_moment = {n: paddle.zeros_like(weight) for n, weight in self.weights.items()}
+        self.second_moment = {n: paddle.zeros_like(weight) for n, weight in self.weights.items()}
         self.loss = framework.compiled(self.loss, config)
 
     def loss(self, batch, record):
@@ -53,11 +53,12 @@ class Trainer:
         beta1, beta2 = self.config.adam_beta1, self.config.adam_beta2
         rows = (seen > 0).astype(seen.dtype)[:, None]  # [words, 1]
         for name, weight in self.weights.items():
-            gradient, mean, square = gradients[name], self.mean[name], self.square[name]
+            gradient = gradients[name]
+            first, second = self.first_moment[name], self.second_moment[name]
             share = rows if name == "embedding.weight" else 1.0
-            mean.add_(share * (1.0 - beta1) * (gradient - mean))
-            square.add_(share * (1.0 - beta2) * (gradient * gradient - square))
-            weight.subtract_(share * rate * mean / (square.sqrt() + self.config.adam_epsilon))
+            first.add_(share * (1.0 - beta1) * (gradient - first))
+            second.add_(share * (1.0 - beta2) * (gradient * gradient - second))
+            weight.subtract_(share * rate * first / (second.sqrt() + self.config.adam_epsilon))
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
@@ -87,15 +88,15 @@ class Trainer:
         """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
         return {
             "parameter": framework.dump(self.network, self.specification),
-            "mean": framework.dump_tensors(self.mean, self.specification),
-            "square": framework.dump_tensors(self.square, self.specification),
+            "first_moment": framework.dump_tensors(self.first_moment, self.specification),
+            "second_moment": framework.dump_tensors(self.second_moment, self.specification),
         }
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
         framework.load(self.network, state["parameter"], self.specification)
-        framework.load_tensors(self.mean, state["mean"], self.specification)
-        framework.load_tensors(self.square, state["square"], self.specification)
+        framework.load_tensors(self.first_moment, state["first_moment"], self.specification)
+        framework.load_tensors(self.second_moment, state["second_moment"], self.specification)
 
 
 def main(config):

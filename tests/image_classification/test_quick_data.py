@@ -1,38 +1,20 @@
-"""The embedded images: the same everywhere, whole or absent, and beyond a linear model."""
+"""The embedded images: the same everywhere, and beyond a linear model."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from common.errors import UserError
 from image_classification import data, quick_data
 from image_classification.config import QUICK
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The config of the embedded data, written by two processes at once into an empty cache."""
-    cache = tmp_path_factory.mktemp("cache")
-    code = "from image_classification import quick_data; print(quick_data.ensure())"
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    folders = [process.communicate(timeout=120)[0].strip() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert folders[0] == folders[1]
-    # Nothing half-written is left.
-    assert os.listdir(cache / "time-to-quality") == [os.path.basename(folders[0])]
-    return data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=folders[0]))
+def written():
+    """The config of the embedded data."""
+    return data.prepare(dataclasses.replace(QUICK, seed=1))
 
 
 def test_counts(written):
@@ -86,21 +68,3 @@ def test_a_linear_model_stays_far_below_the_target(written):
         accuracies.append(model.score(pixels["test"], labels["test"]))
     print(f"linear model: {max(accuracies):.3f}, target {QUICK.target}")
     assert max(accuracies) < 0.35 < QUICK.target - 0.3
-
-
-def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="Set XDG_CACHE_HOME"):
-        quick_data.ensure()
-
-
-def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
-    def write(folder):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(quick_data, "write", write)
-    with pytest.raises(UserError, match="No space left"):
-        quick_data.ensure()
-    assert os.listdir(tmp_path / "time-to-quality") == []

@@ -1,7 +1,6 @@
-"""The Transformer in PyTorch with one fault planted, named by the environment variable PLANTED."""
+"""The Transformer in PyTorch with one fault planted: see plant.py."""
 
 import dataclasses
-import os
 import types
 
 import numpy as np
@@ -12,7 +11,7 @@ from common.frameworks import pytorch as framework
 from translation.pytorch import model, train
 
 __all__ = ["Trainer", "framework"]
-FAULT = os.environ.get("PLANTED", "")
+FAULT = ""  # plant.py names one
 
 
 class Trainer(train.Trainer):
@@ -36,6 +35,7 @@ class Trainer(train.Trainer):
         if FAULT == "the decoder sees the padding":
             encode = network.encode
             network.encode = lambda *given: (encode(*given)[0], 0.0 * encode(*given)[1])
+        model.F = F
         if FAULT == "targets begin with the end of a sentence":
             end = torch.ones([1, 1], dtype=torch.int32)
             model.F = types.SimpleNamespace(**vars(F))

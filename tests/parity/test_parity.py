@@ -12,7 +12,7 @@ import safetensors.numpy
 from common import parity
 from image_classification import config
 
-PLANTED = "tests.parity.planted_pytorch"
+APPLICATION = "image_classification"
 
 # Each fault, and the first tensor that it changes in forward order.
 FAULTS = {
@@ -27,25 +27,12 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    """A folder of records in float64, of PyTorch, three steps."""
-    folder = str(tmp_path_factory.mktemp("record"))
-    flags = ["--precision=fp64", "--steps=3", f"--record={folder}"]
-    assert parity.main(["image_classification", "pytorch", *flags]) == 0
-    return folder
-
-
 @pytest.mark.parametrize("precision", ["fp32", "fp64"])
-def test_three_frameworks_agree_on_the_quick_network(precision, capsys):
-    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
-                        "--steps=5", f"--precision={precision}"])
-    shown = capsys.readouterr().out
-    assert code == 0, shown
-    assert shown.count("AGREES") == 2
+def test_three_frameworks_agree_on_the_quick_network(precision, agree):
+    agree("--steps=5", f"--precision={precision}")
 
 
-def test_nothing_but_rounding_parts_the_frameworks(capsys, monkeypatch):
+def test_nothing_but_rounding_parts_the_frameworks(agree, monkeypatch):
     """Twelve steps, across an epoch's end, with coefficients that float32 holds exactly.
 
     PaddlePaddle keeps coefficients in float32 even where the arithmetic is float64.
@@ -56,45 +43,35 @@ def test_nothing_but_rounding_parts_the_frameworks(capsys, monkeypatch):
     for number in ("batch_size=400", "image_size=32", "learning_rate_per_256=0.002",
                    "momentum=0.875", "batch_norm_momentum=0.875", f"batch_norm_epsilon={2**-16}"):
         flags += ["--set", number]
-    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle", *flags])
-    shown = capsys.readouterr().out
-    assert code == 0, shown
-    assert shown.count("AGREES") == 2
+    agree(*flags)
 
 
-def test_three_frameworks_agree_on_the_later_recipe(capsys):
-    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
-                        "--steps=4", "--precision=fp64", "--set", "optimizer=lars",
-                        "--set", "schedule=polynomial", "--set", "warmup_epochs=0.02",
-                        "--set", "label_smoothing=0.1"])
-    shown = capsys.readouterr().out
-    assert code == 0, shown
-    assert shown.count("AGREES") == 2
+def test_three_frameworks_agree_on_the_later_recipe(agree):
+    agree("--steps=4", "--precision=fp64", "--set", "optimizer=lars", "--set",
+          "schedule=polynomial", "--set", "warmup_epochs=0.02", "--set", "label_smoothing=0.1")
 
 
-def test_three_frameworks_agree_on_the_full_network(capsys):
-    code = parity.main(["image_classification", "pytorch", "tensorflow", "paddlepaddle",
-                        "--steps=1", "--profile=reference", "--set", "batch_size=4"])
-    shown = capsys.readouterr().out
-    assert code == 0, shown
-    assert shown.count("AGREES") == 2
+def test_three_frameworks_agree_on_the_full_network(agree):
+    agree("--steps=1", "--profile=reference", "--set", "batch_size=4")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_found_and_named(fault, record, capsys, monkeypatch):
-    monkeypatch.setenv("PLANTED", fault)
-    code = parity.main(["image_classification", "pytorch", PLANTED, f"--against={record}"])
-    shown = capsys.readouterr().out
-    shutil.rmtree(os.path.join(record, "outputs", PLANTED))
-    assert code == 1, shown
+def test_planted_fault_is_found_and_named(fault, verdict):
+    agrees, shown = verdict(fault)
     dump, tensor = FAULTS[fault]
+    assert not agrees
     assert f"DIFFERS first at {dump} {tensor}:" in shown
 
 
-def test_module_without_a_planted_fault_agrees(record, capsys, monkeypatch):
-    monkeypatch.setenv("PLANTED", "")
-    code = parity.main(["image_classification", "pytorch", PLANTED, f"--against={record}"])
-    shutil.rmtree(os.path.join(record, "outputs", PLANTED))
+def test_nothing_planted_agrees(verdict):
+    agrees, shown = verdict("nothing")
+    assert agrees, shown
+
+
+def test_a_module_can_stand_in_a_frameworks_place(record, capsys):
+    module = "tests.parity.planted_image_classification_pytorch"
+    code = parity.main([APPLICATION, "pytorch", module, f"--against={record}"])
+    shutil.rmtree(os.path.join(record, "outputs", module))
     assert code == 0, capsys.readouterr().out
 
 

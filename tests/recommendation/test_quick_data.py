@@ -10,11 +10,9 @@ from recommendation.config import QUICK
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    """The config of the embedded data, in an empty cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        return data.prepare(dataclasses.replace(QUICK, seed=1))
+def config():
+    """The config of the embedded data."""
+    return data.prepare(dataclasses.replace(QUICK, seed=1))
 
 
 def hit_rate(config, predict):

@@ -135,7 +135,7 @@ def test_adam_by_hand_and_rows_of_absent_words_stay(framework, trainer):
         moved = after["parameter"][name] - before["parameter"][name]
         if name == "embedding.weight":
             assert not moved[[0, 1, 2, *range(6, 30)]].any()
-            assert not after["mean"][name][6:].any()
+            assert not after["first_moment"][name][6:].any()
             moved, gradient = moved[3:6], gradient[3:6]
         # Two steps along nearly the same gradient, each of nearly the learning rate.
         sure = np.abs(gradient) > 1e-3
@@ -153,7 +153,7 @@ def test_the_reference_network_holds_every_parameter(framework):
     values = initial_parameters(config)
     state = module.Trainer(config, values).state()
     assert sum(array.size for array in state["parameter"].values()) == 12_616_706
-    for part in ("mean", "square"):
+    for part in ("first_moment", "second_moment"):
         assert state[part].keys() == values.keys()
         assert not any(array.any() for array in state[part].values())
     for parameter, array in state["parameter"].items():

@@ -1,39 +1,22 @@
-"""The embedded reviews: the same everywhere, whole or absent, and beyond a bag of words."""
+"""The embedded reviews: the same everywhere, and beyond a bag of words."""
 
 import dataclasses
 import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from common.errors import UserError
 from sentiment_analysis import data, quick_data
 from sentiment_analysis.config import QUICK
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    """The config of the embedded data, written by two processes at once into an empty cache."""
-    cache = tmp_path_factory.mktemp("cache")
-    code = "from sentiment_analysis import quick_data; print(quick_data.ensure())"
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
-    folders = [process.communicate(timeout=120)[0].strip() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert folders[0] == folders[1]
-    # Nothing half-written is left.
-    assert os.listdir(cache / "time-to-quality") == [os.path.basename(folders[0])]
-    return data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=folders[0]))
+def written():
+    """The config of the embedded data."""
+    return data.prepare(dataclasses.replace(QUICK, seed=1))
 
 
 def texts(config, split):
@@ -96,14 +79,3 @@ def test_a_bag_of_words_stays_far_below_the_target(written, words, limit):
     accuracy = model.score(features.transform(test), expected)
     print(f"tf-idf of 1 to {words} words: {accuracy:.3f}, target {QUICK.target}")
     assert accuracy < limit < QUICK.target - 0.1
-
-
-def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
-    def write(folder):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(quick_data, "write", write)
-    with pytest.raises(UserError, match="No space left"):
-        quick_data.ensure()
-    assert os.listdir(tmp_path / "time-to-quality") == []

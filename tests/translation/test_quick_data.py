@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from common.errors import UserError
 from translation import data, quality, quick_data
 from translation.config import QUICK
 
@@ -305,14 +304,3 @@ def test_the_nearest_training_sentence_fails(text):
     value = quality.bleu(made, [german for _, german in text["test"]])
     print(f"nearest training sentence: {value:.3f}")
     assert value < LIMIT
-
-
-def test_a_failure_leaves_nothing(tmp_path, monkeypatch):
-    def write(folder):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(quick_data, "write", write)
-    with pytest.raises(UserError, match="No space left"):
-        quick_data.ensure()
-    assert os.listdir(tmp_path / "time-to-quality") == []

@@ -1,7 +1,6 @@
-"""The PyTorch variant of sentiment_analysis with one fault planted, named by PLANTED."""
+"""The PyTorch variant of sentiment_analysis with one fault planted: see plant.py."""
 
 import math
-import os
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from common.frameworks import pytorch as framework
 from sentiment_analysis.pytorch import model, train
 
 __all__ = ["Trainer", "framework"]
-FAULT = os.environ.get("PLANTED", "")
+FAULT = ""  # plant.py names one
 
 
 class WholeToEach(torch.autograd.Function):
