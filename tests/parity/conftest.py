@@ -1,4 +1,5 @@
-"""What parity tests do alike.  A test module names its APPLICATION and the FAULTS it plants."""
+"""What parity tests do alike.  A test module names its APPLICATION, the FAULTS it plants, and the
+RECORD_FLAGS of the record that they are held against, if it has any."""
 
 import shutil
 
@@ -27,6 +28,7 @@ def record(request, tmp_path_factory):
     """A folder of records in float64, of PyTorch, three steps."""
     folder = str(tmp_path_factory.mktemp("record"))
     flags = ["--precision=fp64", "--steps=3", f"--record={folder}"]
+    flags += getattr(request.module, "RECORD_FLAGS", ())
     assert parity.main([request.module.APPLICATION, "pytorch", *flags]) == 0
     return folder
 

@@ -3,6 +3,7 @@
 import pytest
 
 APPLICATION = "translation"
+RECORD_FLAGS = ("--set", "batch_tokens=128", "--set", "max_length=16")
 
 # Each fault, and the first tensor that it changes in forward order.
 FAULTS = {
