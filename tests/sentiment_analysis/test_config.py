@@ -85,5 +85,6 @@ def test_the_readmes_numbers_are_the_configs():
     readme = pathlib.Path(module.__file__).with_name("README.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", readme, re.MULTILINE)
     assert len(rows) == 12
+    assert " 12,616,706 parameters" in readme
     for name, reference, quick in rows:
         assert (reference, quick) == (str(getattr(REFERENCE, name)), str(getattr(QUICK, name)))
