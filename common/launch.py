@@ -13,7 +13,7 @@ import sys
 
 from common import options
 from common.errors import UserError
-from common.main import FRAMEWORKS, clock_seed, load_config
+from common.main import FRAMEWORKS, load_config
 from common.run import claim_folder
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -45,7 +45,8 @@ def main(argv):
     # The processes of a host share its cores.
     environment.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // processes)))
     if layout["seed"] is None:
-        command.append(f"--seed={clock_seed()}")
+        command.append(f"--seed={config.seed}")
+    layout["output_dir"] = config.output_dir
     start = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}[argv[1]]
     return start(command, environment, layout)
 
@@ -87,9 +88,11 @@ def free_port():
 
 # torchrun itself would show a traceback of its own where a process ends with anything but 0.
 TORCHRUN = """
+import logging
 import sys
 from torch.distributed import run
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+logging.disable(logging.ERROR)  # of the launcher; the processes say what it is
 try:
     run.main(sys.argv[1:])
 except ChildFailedError as error:
@@ -99,7 +102,6 @@ except ChildFailedError as error:
 
 def torchrun(command, environment, layout):
     """PyTorch: torchrun gives each process its rank and restarts none."""
-    environment.setdefault("LOGLEVEL", "CRITICAL")  # of the launcher; the processes say what it is
     launcher = [
         "-c", TORCHRUN,
         f"--nnodes={layout['nodes']}",
@@ -112,8 +114,12 @@ def torchrun(command, environment, layout):
 
 
 def paddle(command, environment, layout):
-    """PaddlePaddle: its launcher keeps each process's output in a file of log_dir."""
-    log_dir = os.path.join(layout["output_dir"] or "runs", "processes")
+    """PaddlePaddle: its launcher keeps each process's output in a file of log_dir.
+
+    It knows no exit code but 0 and 1, so an aborted run ends with 0 there and is told from its
+    result here.  What it says itself goes to launcher.log, beside those files.
+    """
+    log_dir = os.path.join(layout["output_dir"], "processes")
     launcher = [
         "-m", "paddle.distributed.launch",
         f"--nnodes={layout['nodes']}",
@@ -126,7 +132,19 @@ def paddle(command, environment, layout):
     if layout["device"] == "cpu":
         launcher.append("--backend=gloo")
     script = os.path.join(ROOT, *PROGRAM.split(".")) + ".py"  # it knows no -m
-    os.execve(sys.executable, [sys.executable, *launcher, script, *command[2:]], environment)
+    os.makedirs(log_dir, exist_ok=True)
+    with open(os.path.join(log_dir, "launcher.log"), "a") as log:
+        child = subprocess.Popen(
+            [sys.executable, *launcher, script, *command[2:]],
+            env=environment | {"EXIT_CODE_OF_ABORTED": "0"},
+            stderr=log,
+        )
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    if wait_for_all([child]):
+        print(f"error: a process failed; {log_dir} holds what each one said.", file=sys.stderr)
+        return 1
+    with open(os.path.join(layout["output_dir"], "result.json")) as opened:
+        return 0 if json.load(opened)["status"] == "success" else 2
 
 
 def tensorflow(command, environment, layout):

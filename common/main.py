@@ -6,6 +6,7 @@ itself: the data workers, which import the main module anew, stay light.
 
 import dataclasses
 import importlib
+import os
 import sys
 import time
 
@@ -56,7 +57,8 @@ def main(argv):
     except KeyboardInterrupt:
         print("error: interrupted. Go on with --resume and the same --output_dir.", file=sys.stderr)
         return 130
-    return 0 if status == "success" else 2
+    # A launcher may know no such code: common/launch.py.
+    return 0 if status == "success" else int(os.environ.get("EXIT_CODE_OF_ABORTED", 2))
 
 
 if __name__ == "__main__":

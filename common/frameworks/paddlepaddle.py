@@ -10,6 +10,10 @@ import resource
 
 import numpy as np
 
+from common.errors import UserError
+from common.parameters import step_seed
+from common.quiet import quiet
+
 
 def _settings():
     """What must stand in the environment before the import, where the user has not set it.
@@ -28,11 +32,10 @@ def _settings():
 for _name, _value in _settings().items():
     os.environ.setdefault(_name, _value)
 
-import paddle  # noqa: E402
-from paddle import distributed  # noqa: E402
-
-from common.errors import UserError  # noqa: E402
-from common.parameters import step_seed  # noqa: E402
+# It warns of threads, which the launcher of several processes divides, and of a missing ccache.
+with quiet():
+    import paddle
+    from paddle import distributed
 
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {

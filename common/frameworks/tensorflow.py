@@ -3,6 +3,7 @@
 Twins: pytorch.py and paddlepaddle.py.  No operators, layers or losses live here.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -10,13 +11,14 @@ import resource
 
 import numpy as np
 
-# Before the import: TensorFlow's own greetings hide a user's errors.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import tensorflow as tf
-
 from common.errors import UserError
 from common.parameters import step_seed
+from common.quiet import quiet
+
+# TensorFlow's greetings hide a user's errors; oneDNN's are printed whatever the level says.
+with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
 
 # Axes that turn a canonical array into this framework's own layout.
 AXES = {

@@ -16,6 +16,7 @@ def test_quick_reaches_its_target_and_its_log_is_valid(framework_name, command, 
     script = f"./image_classification/{framework_name}/run_and_time.sh"
     started = time.time()
     done = command(script, "--seed=1", f"--output_dir={tmp_path}/run")
+    assert done.stderr == ""  # no framework greets where errors are told
     # What is there already is not made again: the first step comes soon.
     assert seconds_of(tmp_path / "run", "run_start") - started < 20
     line = done.stdout.strip().splitlines()[-1]
@@ -101,13 +102,16 @@ def test_a_users_fault_is_one_line_among_processes_too(framework_name, command, 
     assert "holds a run already" in done.stderr
 
 
-def test_an_aborted_run_among_processes_ends_with_its_code_and_no_traceback(command, tmp_path):
-    done = command("./image_classification/pytorch/run_and_time.sh", "--processes=2", "--seed=1",
-                   "--max_epochs=1", "--set", "batch_size=400", "--set", "image_size=32",
-                   f"--output_dir={tmp_path}/run", check=False)
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_an_aborted_run_among_processes_ends_with_its_code_alone(framework_name, command, tmp_path):
+    script = f"./image_classification/{framework_name}/run_and_time.sh"
+    done = command(script, "--processes=2", "--seed=1", "--max_epochs=1", "--set", "batch_size=400",
+                   "--set", "image_size=32", f"--output_dir={tmp_path}/run", check=False)
     assert done.returncode == 2
     assert done.stdout.rstrip().endswith(",aborted")
-    assert "Traceback" not in done.stderr
+    # TensorFlow's all-reduce of integers says there what the processor lacks.
+    told = [line for line in done.stderr.splitlines() if "oneDNN supports DT_INT32" not in line]
+    assert told == []
 
 
 def test_an_interpreter_without_the_framework_is_told_what_it_lacks(command, python_of):
