@@ -61,13 +61,8 @@ def test_two_processes_end_with_one_result(framework_name, command, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_fault_is_one_line(flags, words, command):
-    done = command("./image_classification/pytorch/run_and_time.sh", *flags, check=False)
-    assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if line]
-    assert len(errors) == 1, done.stderr
-    assert errors[0].startswith("error: ")
-    assert words in errors[0]
+def test_a_users_fault_is_one_line(flags, words, error_line):
+    assert words in error_line("./image_classification/pytorch/run_and_time.sh", *flags)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
