@@ -1,7 +1,6 @@
 """The Transformer by the command a user types: to its target, decoded alike, killed, on two
 processes, handed from framework to framework, on real captions."""
 
-import json
 import tarfile
 
 import numpy as np
@@ -9,23 +8,21 @@ import pytest
 
 from common import check_log
 from tests.conftest import FRAMEWORKS, ROOT
-from tests.end_to_end.test_resume import kill_when, last_state, moments
+from tests.end_to_end.runs import (
+    assert_log_is_in_order,
+    assert_same_bits,
+    curve_of,
+    kill_when,
+    result_of,
+    saved_step,
+    script,
+)
 from translation import quick_data
 
-SMALL = ["--seed=1", "--target=1.1", "--set", "vocabulary_size=500", "--set", "hidden_size=32",
-         "--set", "filter_size=64", "--set", "warmup_steps=20"]
-
-
-def script(framework):
-    return f"./translation/{framework}/run_and_time.sh"
-
-
-def result_of(folder):
-    return json.loads((folder / "result.json").read_text())
-
-
-def curve_of(folder):
-    return [entry["value"] for entry in result_of(folder)["quality_curve"]]
+APPLICATION = "translation"
+SIZES = ["--set", "vocabulary_size=500", "--set", "hidden_size=32", "--set", "filter_size=64",
+         "--set", "warmup_steps=20"]
+SMALL = ["--seed=1", "--target=1.1", *SIZES]
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +37,12 @@ def few(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def quick(command, tmp_path_factory):
-    """{framework: folder of a quick run that is over}."""
-    folders = {}
-    for name in FRAMEWORKS:
-        folders[name] = tmp_path_factory.mktemp(name) / "run"
-        done = command(script(name), "--seed=1", f"--output_dir={folders[name]}")
-        line = done.stdout.strip().splitlines()[-1]
-        assert line.startswith(f"RESULT,translation,{name},1,")
-        assert line.endswith(",success")
-    return folders
-
-
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_quick_reaches_its_target_and_its_log_is_valid(framework_name, quick):
-    folder = quick[framework_name]
+    folder = quick(framework_name)
+    line = (folder / "stdout").read_text().strip().splitlines()[-1]
+    assert line.startswith(f"RESULT,translation,{framework_name},1,")
+    assert line.endswith(",success")
     result = result_of(folder)
     assert result["metric"] == "bleu"
     assert result["value"] >= result["target"] == 0.9
@@ -75,7 +62,7 @@ def test_the_same_parameters_give_the_same_hypotheses(precision, quick, command,
     found = {}
     for name in FRAMEWORKS:
         out = tmp_path / f"{name}.npz"
-        command(python_of(name), "-m", "tests.end_to_end.decoded", name, quick["pytorch"], out,
+        command(python_of(name), "-m", "tests.end_to_end.decoded", name, quick("pytorch"), out,
                 "--seed=1", f"--precision={precision}", environment={"PYTHONPATH": str(ROOT)})
         found[name] = np.load(out)
     expected = found["pytorch"]
@@ -95,42 +82,24 @@ def test_the_same_parameters_give_the_same_hypotheses(precision, quick, command,
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_resumed_run_is_bitwise_the_uninterrupted_one(framework_name, few, command, tmp_path):
-    """With dropout, whose random numbers a step finds anew.  Killed in a step and decoding."""
-    run = [script(framework_name), *SMALL, f"--data_dir={few}", "--max_epochs=2",
+    """With dropout, whose random numbers a step finds anew."""
+    run = [script("translation", framework_name), *SMALL, f"--data_dir={few}", "--max_epochs=2",
            "--set", "dropout=0.1", "--set", "checkpoint_every_steps=10"]
     command(*run, f"--output_dir={tmp_path}/whole", check=False)
     folder = tmp_path / "killed"
     run.append(f"--output_dir={folder}")
-    saved = folder / "checkpoint" / "step_0000000010.safetensors"
-    kill_when(run, saved.exists)
-    kill_when([*run, "--resume"], moments(folder)["while evaluating"])
+    kill_when(run, saved_step(folder, 10))
     command(*run, "--resume", check=False)
-    assert result_of(folder)["resumed"] == 2
-    whole, resumed = last_state(tmp_path / "whole"), last_state(folder)
-    assert whole.keys() == resumed.keys()
-    for name, array in whole.items():
-        assert array.tobytes() == resumed[name].tobytes(), name
-    assert check_log.order_faults(check_log.read(str(folder))[1]) == []
+    assert result_of(folder)["resumed"] == 1
+    assert_same_bits(tmp_path / "whole", folder)
+    assert_log_is_in_order(folder)
 
 
-def test_one_checkpoint_for_all_frameworks(few, command, tmp_path):
+def test_one_checkpoint_for_all_frameworks(few, relay):
     """pytorch, then tensorflow, then paddlepaddle meet the curve of pytorch alone, in float64."""
-
-    def go(framework, folder, epochs, *more):
-        command(script(framework), *SMALL, f"--data_dir={few}", "--precision=fp64",
-                f"--output_dir={folder}", f"--max_epochs={epochs}", *more, check=False)
-
-    go("pytorch", tmp_path / "alone", 3)
-    go("pytorch", tmp_path / "relay", 1)
-    go("tensorflow", tmp_path / "relay", 2, "--resume")
-    go("paddlepaddle", tmp_path / "relay", 3, "--resume")
-    alone, relay = last_state(tmp_path / "alone"), last_state(tmp_path / "relay")
-    assert alone.keys() == relay.keys()
-    gaps = {n: np.linalg.norm(a - relay[n]) / np.linalg.norm(a) for n, a in alone.items()}
+    gaps = relay(*SIZES, f"--data_dir={few}")
     print(f"largest gap {max(gaps.values()):.1e}")
     assert max(gaps.values()) < 1e-9, max(gaps.items(), key=lambda pair: pair[1])
-    assert len(curve_of(tmp_path / "alone")) == 3
-    assert curve_of(tmp_path / "alone") == curve_of(tmp_path / "relay")
 
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
@@ -173,7 +142,7 @@ def test_real_captions_train_in_the_three_frameworks(real_data, command, tmp_pat
         path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:6_000]) + b"\n")
     values = {}
     for name in FRAMEWORKS:
-        command(script(name), "--seed=1", f"--data_dir={folder}", "--target=1.1",
+        command(script("translation", name), "--seed=1", f"--data_dir={folder}", "--target=1.1",
                 "--max_epochs=1", "--set", "vocabulary_size=4000", "--set", "warmup_steps=50",
                 "--set", "test_name=valid", f"--output_dir={tmp_path}/{name}", check=False)
         values[name] = result_of(tmp_path / name)["value"]
@@ -194,10 +163,5 @@ def test_real_captions_train_in_the_three_frameworks(real_data, command, tmp_pat
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_users_fault_is_one_line(flags, words, command):
-    done = command(script("pytorch"), *flags, check=False)
-    assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if line]
-    assert len(errors) == 1, done.stderr
-    assert errors[0].startswith("error: ")
-    assert words in errors[0]
+def test_a_users_fault_is_one_line(flags, words, error_line):
+    assert words in error_line(script("translation", "pytorch"), *flags)

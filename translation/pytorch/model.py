@@ -227,10 +227,11 @@ def smoothed_cross_entropy(logits, targets, smoothing):
     logits: [B, T, V].  targets: int32 [B, T]; 0 is no target.  Returns a scalar.
     """
     other, entropy = smoothed_label(logits.shape[2], smoothing)
-    losses = F.cross_entropy(logits.transpose(1, 2), targets.long(), reduction="none")  # [B, T]
-    chosen = logits.gather(2, targets.long()[:, :, None])[:, :, 0]  # [B, T]
+    logits, targets = logits.flatten(0, 1), targets.flatten().long()  # [B T, V], [B T]
+    losses = F.cross_entropy(logits, targets, reduction="none")  # [B T]
+    chosen = logits.gather(1, targets[:, None])[:, 0]  # [B T]
     # What the others' share of the label adds: a sum of differences, no logarithm anew.
-    losses = losses + other * (logits.shape[2] * chosen - logits.sum(dim=2)) - entropy
+    losses = losses + other * (logits.shape[1] * chosen - logits.sum(dim=1)) - entropy
     return (losses * (targets != 0).to(losses.dtype)).sum()
 
 
