@@ -13,6 +13,9 @@ fi
 paths=()
 for path in "$@"; do paths+=("tests/${path#tests/}"); done
 for framework in pytorch tensorflow paddlepaddle; do
+    for requirements in */"$framework"/requirements.txt; do
+        PYTHON='' make_environment "$framework" "$requirements"
+    done
     PYTHON='' make_environment "$framework" \
         "image_classification/$framework/requirements.txt" tests/requirements.txt
 done

@@ -274,6 +274,24 @@ def test_a_step_is_not_rebuilt_for_each_shape(make, framework):
     assert shapes == 42
 
 
+def test_bfloat16_stays_near_float32(framework):
+    name = framework.__name__.rpartition(".")[2]
+    if name == "paddlepaddle":
+        pytest.skip("PaddlePaddle has bfloat16 on GPUs alone")
+    module = importlib.import_module(f"translation.{name}.train")
+    found = {}
+    for precision in ("fp32", "bf16"):
+        config = dataclasses.replace(SMALL, precision=precision)
+        framework.start(config)
+        trainer = module.Trainer(config, parameters.initial_parameters(config))
+        found[precision] = [float(framework.get(trainer.train_step(batch_of(step), step)))
+                            for step in range(5)]
+        assert trainer.predict(batch_of()).shape == (5, 14)
+        assert all(a.dtype == np.float32 for a in trainer.state()["parameter"].values())
+    np.testing.assert_allclose(found["bf16"], found["fp32"], rtol=0.03)
+    assert found["bf16"] != found["fp32"]  # it did compute otherwise
+
+
 def test_the_full_network_learns_a_batch(framework):
     """Transformer big as the reference trains it, two pairs that it must fit."""
     config = dataclasses.replace(REFERENCE, seed=1, warmup_steps=4, learning_rate=0.02)

@@ -24,9 +24,10 @@ class LayerNorm(tf.Module):
 
     def __call__(self, x):
         """x: [B, T, D].  Returns [B, T, D]."""
-        mean, variance = tf.nn.moments(x, axes=[2], keepdims=True)
-        weight, bias = tf.cast(self.weight, x.dtype), tf.cast(self.bias, x.dtype)
-        return tf.nn.batch_normalization(x, mean, variance, bias, weight, 1e-6)
+        y = tf.cast(x, dtype())  # moments in bfloat16 would be coarse
+        mean, variance = tf.nn.moments(y, axes=[2], keepdims=True)
+        y = tf.nn.batch_normalization(y, mean, variance, self.bias, self.weight, 1e-6)
+        return tf.cast(y, x.dtype)
 
 
 class Dense(tf.Module):
