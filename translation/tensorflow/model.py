@@ -241,10 +241,9 @@ def smoothed_cross_entropy(logits, targets, smoothing):
     logits: [B, T, V].  targets: int32 [B, T]; 0 is no target.  Returns a scalar.
     """
     other, entropy = smoothed_label(logits.shape[2], smoothing)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # [B, T]
-    chosen = tf.gather(logits, targets, axis=2, batch_dims=2)  # [B, T]
-    # What the others' share of the label adds: a sum of differences, no logarithm anew.
-    losses = losses + other * (logits.shape[2] * chosen - tf.reduce_sum(logits, axis=2)) - entropy
+    # The label written out: the gradient of a gather would add up into all logits one by one.
+    label = tf.one_hot(targets, logits.shape[2], 1.0 - smoothing, other, dtype=logits.dtype)
+    losses = tf.nn.softmax_cross_entropy_with_logits(label, logits) - entropy  # [B, T]
     return tf.reduce_sum(losses * tf.cast(targets != 0, losses.dtype))
 
 
