@@ -147,6 +147,11 @@ def test_twins_share_most_lines(application, file, pair, capsys):
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)
+def test_the_readmes_table_has_every_application(application):
+    assert f"| [{application}]({application}/README.md): " in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
 def test_the_page_on_parity_names_every_batch_and_sum(application):
     names = (f"{application}.{name}" for name in ("config", "data", "parameters"))
     config, data, parameters = (importlib.import_module(name) for name in names)

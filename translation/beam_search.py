@@ -1,4 +1,4 @@
-"""Beam search, its bookkeeping: in numpy, once for all frameworks.
+"""Decoding: beam search, its bookkeeping in numpy, once for all frameworks.
 
 Wu et al. 2016, sec. 7, with the length penalty of eq. 14, as in the reference's beam_search.py.  A
 framework extends all beams of all sentences by a piece at once; Python runs once a piece, not once
@@ -13,6 +13,31 @@ END = 1  # the piece that ends a sentence
 def length_penalty(length, alpha):
     """What a sentence's log-probability is divided by.  length: its pieces, the end included."""
     return ((5.0 + length) / 6.0) ** alpha
+
+
+def decode(config, framework, sources, start, extend):
+    """Translations, int64 [B, L], zeros after the end, and their scores, float [B].
+
+    framework: an adapter.  sources: int32 [B, S].  start(sources) -> memories, mask, past and
+    extend(beams, memories, mask, past) -> best ways on, past: a Trainer's, on its device.
+    """
+    num_sentences, length = sources.shape
+    num_beams = config.beam_size
+    memories, mask, past = start(framework.put({"sources": sources})["sources"])
+    first_beams = np.arange(num_sentences)[:, None] * num_beams
+
+    def extend_all(pieces, parents, scores):
+        nonlocal past
+        beams = framework.put({
+            "pieces": pieces.astype(np.int32),
+            "parents": (first_beams + parents).ravel(),  # counted over the batch
+            "scores": scores,
+        })  # fmt: skip
+        best, past = extend(beams, memories, mask, past)
+        return [framework.get(tensor) for tensor in best]
+
+    limit = length + config.extra_decode_length
+    return beam_search(extend_all, num_sentences, num_beams, config.alpha, limit)
 
 
 def beam_search(extend, num_sentences, beam_size, alpha, limit):

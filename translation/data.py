@@ -16,13 +16,12 @@ import dataclasses
 import functools
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from common.data import folder
 from common.data.batches import Batches, permutation
 from common.errors import UserError
 from translation import quick_data, vocabulary
@@ -79,12 +78,21 @@ def prepare(config):
                 f"dataset again, or say --set {field}=None for a dataset of your own."
             )
     config = dataclasses.replace(config, encoded=name, **found)
-    if not os.path.isdir(os.path.join(config.data_dir, name)):
-        encode(config)
+    encode(config)
     if not (kept_pairs(config) >= 0).any():
         raise UserError(
             f"{config.data_dir}: no training pair has max_length={config.max_length} pieces or "
             "fewer. Raise it with --set."
+        )
+    lengths = load(config, "test")[0].lengths()
+    bounds = bucket_bounds(config.max_length, int(lengths.max()))
+    bucket = np.searchsorted(bounds, lengths.max(), side="right")
+    places = int(longest_in(bounds, bucket)) + config.extra_decode_length
+    if places > config.max_positions:
+        raise UserError(
+            f"{text_path(config, 'test', 'en')}, line {lengths.argmax() + 1:,}: a sentence of "
+            f"{lengths.max():,} pieces is decoded to {places:,} places. Say --set "
+            f"max_positions={places}, or shorten it."
         )
     return config
 
@@ -164,31 +172,14 @@ def lines(opened, name, every=1):
 
 
 def encode(config):
-    """Makes the encoded folder, whole or not at all.  Raises UserError.
+    """Makes the encoded folder, once for all runs, whole or not at all.  Raises UserError.
 
     vocabulary.model, and for each split and language SPLIT.LANGUAGE.npy with the pieces and
     SPLIT.LANGUAGE.starts.npy; see Sentences.
     """
-    folder = os.path.join(config.data_dir, config.encoded)
-    try:
-        temporary = tempfile.mkdtemp(dir=config.data_dir, prefix="encoded-", suffix=".part")
-    except OSError as error:
-        raise UserError(
-            f"{config.data_dir}: cannot write the encoded text here ({error.strerror}). Start once "
-            "where it can be written, or copy the dataset to a folder that can."
-        ) from None
-    try:
-        write_encoded(config, temporary)
-        os.chmod(temporary, 0o755)  # mkdtemp's own mode shuts out other users of shared data
-        os.replace(temporary, folder)
-    except OSError as error:
-        # Another process may have been first: its folder is as good.
-        if not os.path.isdir(folder):
-            raise UserError(
-                f"{folder}: cannot write the encoded text ({error.strerror}). Make room there."
-            ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    path = os.path.join(config.data_dir, config.encoded)
+    advice = "Make room, or start once from a copy of the dataset in a folder that can be written."
+    folder.make(path, functools.partial(write_encoded, config), "the encoded text", advice)
 
 
 def write_encoded(config, folder):

@@ -1,8 +1,10 @@
-"""What the three networks share and need no framework for: positions, and the smoothed labels."""
+"""What the three networks share and need no framework for: mask, positions, smoothed labels."""
 
 import math
 
 import numpy as np
+
+MASKED = -1e9  # added to the score of a place that holds no piece
 
 
 def positions(length, size):

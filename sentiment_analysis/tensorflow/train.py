@@ -23,9 +23,18 @@ class Trainer:
         self.weights, _ = framework.split(self.network, self.specification)
         self.first_moment = framework.zeros_like(self.weights)
         self.second_moment = framework.zeros_like(self.weights)
-        self.gradients = framework.compiled(self.gradients, config)
-        self.compiled_step = framework.compiled(self.compiled_step, config)
-        self.compiled_predict = framework.compiled(self.compiled_predict, config)
+        # One graph for all shapes: a graph for one may round otherwise, and a resumed run starts
+        # with another shape than the first.
+        batch = {
+            "tokens": tf.TensorSpec([None], tf.int32),
+            "blocks": tf.TensorSpec([None, None], tf.int32),
+            "seen": tf.TensorSpec([config.vocabulary_size], tf.bool),
+            "labels": tf.TensorSpec([None], tf.int64),
+        }
+        rate = tf.TensorSpec([], framework.dtype())
+        self.gradients = framework.compiled(self.gradients, config, [batch])
+        self.compiled_step = framework.compiled(self.compiled_step, config, [batch, rate])
+        self.compiled_predict = framework.compiled(self.compiled_predict, config, [batch])
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""

@@ -50,7 +50,7 @@ def test_the_frameworks_agree(quick):
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_resumed_run_is_bitwise_the_uninterrupted_one(framework_name, quick, command, tmp_path):
-    """Killed once, soon after a checkpoint; test_resume.py kills at other moments."""
+    """Killed once, soon after a checkpoint; image classification's runs, at other moments."""
     run = [script(APPLICATION, framework_name), "--seed=1", "--set", "checkpoint_every_steps=10",
            f"--output_dir={tmp_path}"]
     kill_when(run, saved_step(tmp_path, KILLED_AT[framework_name]))

@@ -160,8 +160,7 @@ def test_the_reference_network_holds_every_parameter(framework):
         assert array.tobytes() == values[parameter].tobytes()
 
 
-def test_a_few_graphs_serve_batches_of_every_shape(framework):
-    """TensorFlow makes an axis free once its length has changed: stream, blocks, then no more."""
+def test_one_graph_serves_batches_of_every_shape(framework):
     if not framework.__name__.endswith("tensorflow"):
         pytest.skip("PyTorch and PaddlePaddle build no graph without --compile")
     config = dataclasses.replace(CONFIG, precision="fp32")
@@ -172,5 +171,5 @@ def test_a_few_graphs_serve_batches_of_every_shape(framework):
         batch = packed(reviews((1, 2, longest, longest // 2)))
         trainer.train_step(batch, 0)
         trainer.predict(batch)
-    assert trainer.compiled_step.experimental_get_tracing_count() <= 3
-    assert trainer.compiled_predict.experimental_get_tracing_count() <= 3
+    assert trainer.compiled_step.experimental_get_tracing_count() == 1
+    assert trainer.compiled_predict.experimental_get_tracing_count() == 1

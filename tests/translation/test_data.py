@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import stat
 import tarfile
 from unittest import mock
@@ -127,10 +128,10 @@ def test_a_failure_leaves_nothing(folder):
 
     with (
         mock.patch.object(data, "write_encoded", full),
-        pytest.raises(UserError, match=r"cannot write the encoded text .No space left"),
+        pytest.raises(UserError, match=r"cannot write the encoded text here .No space left"),
     ):
         data.prepare(own(folder))
-    assert not [name for name in os.listdir(folder) if name.startswith("encoded")]
+    assert not [name for name in os.listdir(folder) if re.match(r"encoded|.*\.part$", name)]
 
 
 def test_a_folder_that_is_read_only_is_named(folder):
@@ -403,7 +404,7 @@ def test_a_damaged_folder_is_named(folder, damage, words):
         data.prepare(own(folder))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not [name for name in os.listdir(folder) if name.startswith("encoded")]
+    assert not [name for name in os.listdir(folder) if re.match(r"encoded|.*\.part$", name)]
 
 
 @pytest.mark.parametrize(
@@ -424,6 +425,17 @@ def test_too_short_a_max_length_is_named(folder):
     write(folder, "train", ENGLISH[:3], GERMAN[:3])
     with pytest.raises(UserError, match="no training pair has max_length=2 pieces"):
         data.prepare(own(folder, max_length=2))
+
+
+def test_too_long_a_test_sentence_is_named(folder):
+    """It is decoded to no more places than there are positions."""
+    write(folder, "test", ["Two.", "Two apples."], ["Zwei.", "Zwei Äpfel."])
+    with pytest.raises(UserError) as caught:
+        data.prepare(own(folder, max_positions=10))
+    found = re.search(r"test.en, line 2: .* --set max_positions=(\d+), or", str(caught.value))
+    data.prepare(own(folder, max_positions=int(found[1])))
+    with pytest.raises(UserError, match="line 2"):
+        data.prepare(own(folder, max_positions=int(found[1]) - 1))
 
 
 def test_the_reference_wants_its_data():

@@ -11,9 +11,7 @@ from paddle import nn
 
 from common.frameworks.paddlepaddle import dtype, parameter
 from common.parameters import ignore
-from translation.sequence import positions, smoothed_label
-
-MASKED = -1e9  # added to the score of a place that holds no piece
+from translation.sequence import MASKED, positions, smoothed_label
 
 
 class LayerNorm(nn.Layer):

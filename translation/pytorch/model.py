@@ -10,9 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from common.parameters import ignore
-from translation.sequence import positions, smoothed_label
-
-MASKED = -1e9  # added to the score of a place that holds no piece
+from translation.sequence import MASKED, positions, smoothed_label
 
 
 class LayerNorm(nn.Module):

@@ -9,9 +9,7 @@ import tensorflow as tf
 
 from common.frameworks.tensorflow import autocast, dtype, variable
 from common.parameters import ignore
-from translation.sequence import positions, smoothed_label
-
-MASKED = -1e9  # added to the score of a place that holds no piece
+from translation.sequence import MASKED, positions, smoothed_label
 
 
 class LayerNorm(tf.Module):

@@ -1,13 +1,12 @@
 """Trains the Transformer in TensorFlow to the target BLEU."""
 
-import numpy as np
 import tensorflow as tf
 
 from common.frameworks import tensorflow as framework
 from common.parameters import ignore
 from common.run import Run
 from translation import data
-from translation.beam_search import beam_search
+from translation.beam_search import decode
 from translation.config import learning_rate
 from translation.parameters import OPTIMIZER_SUMS, initial_parameters, specification
 from translation.quality import quality
@@ -101,24 +100,7 @@ class Trainer:
 
     def decode(self, batch):
         """Translations, see predict, and their scores, float [B]; both on the host."""
-        num_sentences, length = batch["sources"].shape
-        num_beams = self.config.beam_size
-        sources = framework.put({"sources": batch["sources"]})["sources"]
-        memories, mask, past = self.start(sources)
-        first_beams = np.arange(num_sentences)[:, None] * num_beams
-
-        def extend(pieces, parents, scores):
-            nonlocal past
-            beams = framework.put({
-                "pieces": pieces.astype(np.int32),
-                "parents": (first_beams + parents).ravel(),
-                "scores": scores,
-            })  # fmt: skip
-            best, past = self.extend(beams, memories, mask, past)
-            return [framework.get(tensor) for tensor in best]
-
-        limit = length + self.config.extra_decode_length
-        return beam_search(extend, num_sentences, num_beams, self.config.alpha, limit)
+        return decode(self.config, framework, batch["sources"], self.start, self.extend)
 
     def start(self, sources):
         """Encodes the sources.  Returns what every `extend` needs: memories, mask, past."""
