@@ -19,7 +19,7 @@ SCRIPTS = [*ROOT.glob("*/download_dataset.sh"), *ROOT.glob("*/*/run_and_time.sh"
 # What a class inherits and how a module is called are the framework's own.
 SAME_NAME = {"__call__": "forward", "call": "forward"}
 # What only one framework needs of a layer, and the README's table of differences explains.
-ONLY_HERE = {"in_float64", "move"}
+ONLY_HERE = {"in_float64", "move", "rows_matmul"}
 
 
 def neutral_modules():

@@ -38,7 +38,7 @@ class Dense(tf.Module):
 
     def __call__(self, x):
         """x: [B, T, in].  Returns [B, T, out]."""
-        y = tf.matmul(x, tf.cast(self.weight, x.dtype))
+        y = rows_matmul(x, tf.cast(self.weight, x.dtype))
         return y if self.bias is None else y + tf.cast(self.bias, x.dtype)
 
 
@@ -57,7 +57,7 @@ class Embedding(tf.Module):
 
     def logits(self, x):
         """x: [B, T, D].  Returns [B, T, V]."""
-        return tf.matmul(x, tf.cast(self.weight, x.dtype), transpose_b=True)
+        return rows_matmul(x, tf.cast(self.weight, x.dtype), transpose_b=True)
 
 
 class Attention(tf.Module):
@@ -223,6 +223,15 @@ class Transformer(tf.Module):
             x = layer.cross_attention(x, memory, mask, 0.0)
             x = layer.feed_forward(x, 0.0)
         return self.embedding.logits(self.decoder_norm(x)), longer
+
+
+def rows_matmul(x, matrix, transpose_b=False):
+    """x: [B, T, D].  Returns [B, T, columns].
+
+    One product of B T rows: the gradient of a batched one makes a matrix for each b and adds them.
+    """
+    y = tf.matmul(tf.reshape(x, [-1, x.shape[2]]), matrix, transpose_b=transpose_b)
+    return tf.reshape(y, [*tf.unstack(tf.shape(x)[:2]), y.shape[1]])
 
 
 def drop(x, dropout):
