@@ -4,12 +4,14 @@
     --nodes=M --node_rank=R --master=HOST:PORT --seed=S    on each of M hosts; R from 0
 """
 
+import glob
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 from common import options
 from common.errors import UserError
@@ -114,12 +116,14 @@ def torchrun(command, environment, layout):
 
 
 def paddle(command, environment, layout):
-    """PaddlePaddle: its launcher keeps each process's output in a file of log_dir.
+    """PaddlePaddle: its launcher keeps each process's output in a file of log_dir, workerlog.RANK.
 
     It knows no exit code but 0 and 1, so an aborted run ends with 0 there and is told from its
-    result here.  What it says itself goes to launcher.log, beside those files.
+    result here.  What it says itself goes to launcher.log, beside those files, of which the user
+    is shown the result and the errors.
     """
-    log_dir = os.path.join(layout["output_dir"], "processes")
+    start = f"{time.strftime('%Y%m%dT%H%M%S')}-{layout['node_rank']}"
+    log_dir = os.path.join(layout["output_dir"], "processes", start)
     launcher = [
         "-m", "paddle.distributed.launch",
         f"--nnodes={layout['nodes']}",
@@ -133,14 +137,23 @@ def paddle(command, environment, layout):
         launcher.append("--backend=gloo")
     script = os.path.join(ROOT, *PROGRAM.split(".")) + ".py"  # it knows no -m
     os.makedirs(log_dir, exist_ok=True)
-    with open(os.path.join(log_dir, "launcher.log"), "a") as log:
+    with open(os.path.join(log_dir, "launcher.log"), "w") as log:
         child = subprocess.Popen(
             [sys.executable, *launcher, script, *command[2:]],
             env=environment | {"EXIT_CODE_OF_ABORTED": "0"},
+            stdout=log,
             stderr=log,
         )
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    if wait_for_all([child]):
+    failed = wait_for_all([child])
+    for path in sorted(glob.glob(os.path.join(log_dir, "workerlog.*"))):
+        with open(path, errors="replace") as opened:
+            for line in opened:
+                if line.startswith("RESULT,"):
+                    print(line, end="")
+                elif line.startswith("error: "):
+                    print(line, end="", file=sys.stderr)
+    if failed:
         print(f"error: a process failed; {log_dir} holds what each one said.", file=sys.stderr)
         return 1
     with open(os.path.join(layout["output_dir"], "result.json")) as opened:

@@ -231,9 +231,10 @@ def gather(value):
     """[value of rank 0, value of rank 1, ...], on every process.  value: any picklable object."""
     if world_size() == 1:
         return [value]
-    # Bytes padded to the longest: the collective wants one shape.
-    data = np.frombuffer(pickle.dumps(value), np.uint8).astype(np.int32)
-    lengths = _gather(tf.constant([len(data)]))
+    # Bytes padded to the longest: the collective wants one shape; and floating-point numbers, which
+    # hold them exactly: of integers oneDNN says in an error that it does not add them.
+    data = np.frombuffer(pickle.dumps(value), np.uint8).astype(np.float64)
+    lengths = _gather(tf.constant([len(data)], tf.float64)).astype(int)
     padded = np.pad(data, (0, lengths.max() - len(data)))
     rows = _gather(tf.constant(padded)[None])
     return [pickle.loads(r[:n].astype(np.uint8).tobytes()) for r, n in zip(rows, lengths)]
