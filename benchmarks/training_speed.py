@@ -3,7 +3,8 @@
     common/in_environment.sh image_classification pytorch -m benchmarks.training_speed pytorch
 
 Ours and the peer's steps alternate, on the same batch size and precision, so that whatever else the
-machine does falls on both.  Prints the median step of each, and the ratio: above 1, ours is faster.
+machine does falls on both; each starts from the reader's bytes and labels.  Prints the median step
+of each, and the ratio: above 1, ours is faster.
 Peers: timm's resnet50; keras.applications.ResNet50; paddle.vision.models.resnet50 under to_static.
 """
 
@@ -31,19 +32,19 @@ def pytorch_peer(config, images, labels):
     import timm
 
     model = timm.create_model("resnet50", num_classes=config.num_classes).to(config.device).train()
-    images = torch.from_numpy(images).to(config.device).float().permute(0, 3, 1, 2).contiguous()
-    if config.peer_channels_last:
-        model = model.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if config.peer_channels_last else torch.contiguous_format
+    model = model.to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    labels = torch.from_numpy(labels).to(config.device)
     forward = torch.compile(model) if config.compile else model
 
     def step():
         optimizer.zero_grad()
+        pixels = torch.from_numpy(images).to(config.device).permute(0, 3, 1, 2).float()
+        pixels = pixels.contiguous(memory_format=layout)
         with torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16"):
-            logits = forward(images)
-        loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+            logits = forward(pixels)
+        targets = torch.from_numpy(labels).to(config.device)
+        loss = torch.nn.functional.cross_entropy(logits.float(), targets)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -63,8 +64,7 @@ def tensorflow_peer(config, images, labels):
         loss="sparse_categorical_crossentropy",
         jit_compile=config.compile,
     )
-    images = images.astype(np.float32)
-    return lambda: float(model.train_on_batch(images, labels))
+    return lambda: float(model.train_on_batch(images.astype(np.float32), labels))
 
 
 def paddlepaddle_peer(config, images, labels):
@@ -75,11 +75,10 @@ def paddlepaddle_peer(config, images, labels):
     optimizer = paddle.optimizer.Momentum(
         0.1, 0.9, parameters=model.parameters(), weight_decay=1e-4
     )
-    images = paddle.to_tensor(images.astype(np.float32).transpose(0, 3, 1, 2))
-    labels = paddle.to_tensor(labels)
 
     def step():
-        loss = paddle.nn.functional.cross_entropy(model(images), labels)
+        pixels = paddle.to_tensor(images).astype("float32").transpose([0, 3, 1, 2])
+        loss = paddle.nn.functional.cross_entropy(model(pixels), paddle.to_tensor(labels))
         loss.backward()
         optimizer.step()
         optimizer.clear_grad()

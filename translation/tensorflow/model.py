@@ -260,6 +260,6 @@ def best_extensions(logits, scores):
     Returns their scores, the beams that they follow, their pieces: each [B, 2 K].
     """
     ways = tf.nn.log_softmax(logits, axis=2) + scores[:, :, None]  # [B, K, V]
-    ways = tf.reshape(ways, [-1, logits.shape[1] * logits.shape[2]])
+    ways = tf.reshape(ways, [tf.shape(ways)[0], -1])
     best, places = tf.math.top_k(ways, 2 * scores.shape[1])
     return best, places // logits.shape[2], places % logits.shape[2]
