@@ -181,6 +181,18 @@ def test_decoding_by_pieces_scores_as_the_whole_network_does(make, framework):
     assert np.array_equal(trainer.predict(batch), pieces)
 
 
+def test_a_translation_does_not_depend_on_the_batchs_other_sentences(make):
+    trainer = make()
+    sources = batch_of()["sources"][:4]
+    together, scores = trainer.decode({"sources": sources})
+    for first in (2, 3):
+        pieces, some = trainer.decode({"sources": sources[first:]})
+        width = pieces.shape[1]
+        np.testing.assert_array_equal(together[first:, :width], pieces)
+        assert not together[first:, width:].any()
+        np.testing.assert_allclose(scores[first:], some, rtol=1e-10)
+
+
 def test_wide_beam_finds_the_best_of_all_sentences(make, framework):
     """Five pieces and four places: each of the 85 sentences that end is scored in one pass."""
     config = dataclasses.replace(SMALL, vocabulary_size=5, beam_size=64, extra_decode_length=2)
