@@ -9,6 +9,11 @@ from common import parity
 from tests.conftest import FRAMEWORKS
 
 
+def pytest_generate_tests(metafunc):
+    if "fault" in metafunc.fixturenames:
+        metafunc.parametrize("fault", metafunc.module.FAULTS)
+
+
 @pytest.fixture
 def agree(request, capsys):
     """Asserts that the three frameworks agree, by the command.  Returns what it printed."""

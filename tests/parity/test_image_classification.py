@@ -11,6 +11,10 @@ import safetensors.numpy
 
 from common import parity
 from image_classification import config
+from tests.parity.planted import (  # noqa: F401, collected here
+    test_nothing_planted_agrees,
+    test_planted_fault_is_found_and_named,
+)
 
 APPLICATION = "image_classification"
 
@@ -53,19 +57,6 @@ def test_three_frameworks_agree_on_the_later_recipe(agree):
 
 def test_three_frameworks_agree_on_the_full_network(agree):
     agree("--steps=1", "--profile=reference", "--set", "batch_size=4")
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_found_and_named(fault, verdict):
-    agrees, shown = verdict(fault)
-    dump, tensor = FAULTS[fault]
-    assert not agrees
-    assert f"DIFFERS first at {dump} {tensor}:" in shown
-
-
-def test_nothing_planted_agrees(verdict):
-    agrees, shown = verdict("nothing")
-    assert agrees, shown
 
 
 def test_a_module_can_stand_in_a_frameworks_place(record, capsys):

@@ -1,7 +1,11 @@
 """NeuMF's parity: no fault where there is none, and each of ten that are planted is named."""
 
-
 import pytest
+
+from tests.parity.planted import (  # noqa: F401, collected here
+    test_nothing_planted_agrees,
+    test_planted_fault_is_found_and_named,
+)
 
 APPLICATION = "recommendation"
 
@@ -27,16 +31,3 @@ def test_three_frameworks_agree_on_the_quick_network(precision, agree):
 
 def test_three_frameworks_agree_on_the_full_network(agree):
     agree("--steps=1", "--profile=reference")
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_found_and_named(fault, verdict):
-    agrees, shown = verdict(fault)
-    dump, tensor = FAULTS[fault]
-    assert not agrees
-    assert f"DIFFERS first at {dump} {tensor}:" in shown
-
-
-def test_nothing_planted_agrees(verdict):
-    agrees, shown = verdict("nothing")
-    assert agrees, shown

@@ -5,6 +5,10 @@ import dataclasses
 import pytest
 
 from sentiment_analysis import config, data
+from tests.parity.planted import (  # noqa: F401, collected here
+    test_nothing_planted_agrees,
+    test_planted_fault_is_found_and_named,
+)
 from tests.sentiment_analysis.packed import unpack
 
 APPLICATION = "sentiment_analysis"
@@ -40,16 +44,3 @@ def test_the_batches_hold_the_shortest_and_the_longest(profile):
         lengths = [len(review) for review in unpack(counted, batch)]
         assert {1, 2, 2500 if profile.profile == "reference" else 60} <= set(lengths)
     assert not all(batch["seen"].all() for batch in batches)
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_found_and_named(fault, verdict):
-    agrees, shown = verdict(fault)
-    dump, tensor = FAULTS[fault]
-    assert not agrees
-    assert f"DIFFERS first at {dump} {tensor}:" in shown
-
-
-def test_nothing_planted_agrees(verdict):
-    agrees, shown = verdict("nothing")
-    assert agrees, shown

@@ -2,6 +2,11 @@
 
 import pytest
 
+from tests.parity.planted import (  # noqa: F401, collected here
+    test_nothing_planted_agrees,
+    test_planted_fault_is_found_and_named,
+)
+
 APPLICATION = "translation"
 RECORD_FLAGS = ("--set", "batch_tokens=128", "--set", "max_length=16")
 
@@ -37,16 +42,3 @@ def test_three_frameworks_agree_at_full_width(agree):
     agree("--profile=reference", "--steps=1", "--set", "num_layers=1",
           "--set", "vocabulary_size=4000", "--set", "max_length=32",
           "--set", "batch_tokens=128", "--set", "extra_decode_length=5")
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_planted_fault_is_found_and_named(fault, verdict):
-    agrees, shown = verdict(fault)
-    dump, tensor = FAULTS[fault]
-    assert not agrees
-    assert f"DIFFERS first at {dump} {tensor}:" in shown
-
-
-def test_nothing_planted_agrees(verdict):
-    agrees, shown = verdict("nothing")
-    assert agrees, shown
