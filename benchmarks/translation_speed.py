@@ -22,8 +22,8 @@ from absl import flags
 
 from translation import data
 from translation.config import BASE, QUICK, REFERENCE
+from translation.formulas import positions
 from translation.parameters import initial_parameters
-from translation.sequence import positions
 
 
 def pytorch_peer(config):

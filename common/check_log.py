@@ -1,7 +1,8 @@
 """Judges a run's log: python -m common.check_log RUN_FOLDER
 
 First MLCommons' own compliance checker, by the newest rule set that knows the benchmark, or by our
-rules/*.yaml where none does; then the strict order of events in mllog.py.
+rules where none does: rules/common.yaml, and the application's rules.yaml in the closed division;
+then the strict order of events in mllog.py.
 """
 
 import importlib.metadata
@@ -10,32 +11,17 @@ import subprocess
 import sys
 import tempfile
 
+from common import benchmark, run_folder
 from common.errors import UserError
 from common.mllog import Order, parse
 
-RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules")
-
-# submission_benchmark, and the newest rule set that accepts it (None: none does).
-BENCHMARKS = {
-    "image_classification": ("resnet", "4.0.0"),
-    "object_detection": ("maskrcnn", "3.1.0"),
-    "translation": ("transformer", "0.7.0"),
-    "reinforcement": ("minigo", "2.1.0"),
-    "recommendation": ("ncf", None),
-    "speech_recognition": ("deepspeech2", None),
-    "sentiment_analysis": ("seq_cnn", None),
-}
-
-
-def benchmark_name(application):
-    """An application's name in MLPerf's logs."""
-    return BENCHMARKS[application][0]
+COMMON_RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules", "common.yaml")
 
 
 def read(path):
     """[(key, value, metadata)] of a log.  Raises UserError for what would crash the checker."""
     if os.path.isdir(path):
-        path = os.path.join(path, "run.log")
+        path = run_folder.log_path(path)
     try:
         with open(path, encoding="utf-8") as opened:
             lines = opened.read().splitlines()
@@ -69,29 +55,28 @@ def order_faults(events):
 
 
 def judges(events):
-    """[(words, arguments of the package's checker)] of those who judge a log.  Raises UserError.
-
-    The newest rule set of mlperf-logging that knows the benchmark; our own rules where none does.
-    """
+    """[(words, arguments of the package's checker)] of those who judge a log.  Raises UserError."""
     values = {key: value for key, value, _ in reversed(events)}
     name, division = values.get("submission_benchmark"), values.get("submission_division")
-    known = dict(BENCHMARKS.values())
+    known = {facts.name: facts for facts in benchmark.benchmarks()}
     if name not in known:
         raise UserError(f"submission_benchmark {name!r}: expected one of {', '.join(known)}.")
     if division not in ("closed", "open"):
         raise UserError(f"submission_division {division!r}: expected closed or open.")
     package = f"mlperf-logging {importlib.metadata.version('mlperf-logging')}"
-    version = known[name]
-    stepped = "opt_learning_rate_decay_boundary_epochs" in values
-    if version and not (name == "resnet" and division == "closed" and stepped):
+    version = known[name].rule_set(values)
+    if version:
         words = f"{package}, rule set {version}, {division} division: {name}"
         return [(words, ["--ruleset", version])]
-    # Since 0.7.0 its resnet rules want a polynomial schedule: v0.5's steps are judged by ours.
-    files = ["common.yaml"] + [f"closed_{name}.yaml"] * (division == "closed")
+    application = known[name].application
+    files = {"common/rules/common.yaml": COMMON_RULES}
+    if division == "closed":
+        own = os.path.join(benchmark.applications()[application], "rules.yaml")
+        files[f"{application}/rules.yaml"] = own
     return [
-        (f"{package} with our own common/rules/{file}, {division} division: {name}",
-         ["--ruleset", "4.0.0", "--config", os.path.join(RULES, file)])
-        for file in files
+        (f"{package} with our own {shown}, {division} division: {name}",
+         ["--ruleset", "4.0.0", "--config", file])
+        for shown, file in files.items()
     ]
 
 
@@ -108,7 +93,7 @@ def package_faults(path, arguments):
 
 
 def main(argv):
-    """Returns the exit code: 0 passes, 1 fails."""
+    """Returns the exit code: 0 passes, 1 a fault of the user, 2 does not pass."""
     try:
         if len(argv) != 1:
             raise UserError("usage: python -m common.check_log RUN_FOLDER")
@@ -126,7 +111,7 @@ def main(argv):
         for fault in faults:
             print(f"      {fault}")
         passed = passed and not faults
-    return 0 if passed else 1
+    return 0 if passed else 2
 
 
 if __name__ == "__main__":

@@ -110,12 +110,6 @@ def read_position(file):
     return position
 
 
-def saved_seed(output_dir):
-    """The seed of the run in a folder, or None where it has no checkpoint."""
-    saved = paths(os.path.join(output_dir, "checkpoint"))
-    return read_position(saved[-1])["config"]["seed"] if saved else None
-
-
 def load(file, expected):
     """{group: {name: array}} of a checkpoint.
 

@@ -10,13 +10,15 @@ make_environment() {
     local root
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     if [ -n "${PYTHON:-}" ]; then
-        "$PYTHON" "$root/common/requirements.py" "$@"
+        "$PYTHON" "$root/common/check_requirements.py" "$@"
         return
     fi
     local folder=$root/.venv/$name
     PYTHON=$folder/bin/python
     local stamp
-    stamp=$(cat "$root/constraints.txt" "$root/common/requirements.txt" "$@" | cksum)
+    # Each application's requirements.txt is small: all of them, whichever these refer to.
+    stamp=$(cat "$root"/constraints.txt "$root"/common/requirements.txt "$root"/*/requirements.txt \
+        "$@" | cksum)
     if [ -x "$PYTHON" ] && grep -qsxF "$stamp" "$folder/installed"; then
         return
     fi
@@ -33,4 +35,19 @@ make_environment() {
             echo "$stamp" >> "$folder/installed"
         fi
     ) 9> "$root/.venv.lock"
+}
+
+# requirements_of APPLICATION FRAMEWORK: the file of a variant, in this repository or in a folder
+# that PYTHONPATH names.
+requirements_of() {
+    local folders folder
+    IFS=: read -ra folders <<< "${PYTHONPATH:-}"
+    for folder in "${folders[@]}"; do
+        if [ -f "$folder/$1/$2/requirements.txt" ]; then
+            echo "$folder/$1/$2/requirements.txt"
+            return
+        fi
+    done
+    echo "error: $1/$2: no such variant of an application." >&2
+    return 1
 }

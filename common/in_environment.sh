@@ -3,10 +3,11 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/common/environment.sh"
-make_environment "$2" "$root/$1/$2/requirements.txt"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+make_environment "$2" "$(requirements_of "$1" "$2")"
 # glibc returns each large buffer to the system, which zeroes it for the next use: on a CPU that took
-# a third of PyTorch's and a fifth of PaddlePaddle's ResNet-50 step.  So memory once taken is kept.
+# a third of PyTorch's and a fifth of PaddlePaddle's step of a large convolutional network.  So
+# memory once taken is kept.
 export MALLOC_MMAP_MAX_="${MALLOC_MMAP_MAX_:-0}"
 export MALLOC_TRIM_THRESHOLD_="${MALLOC_TRIM_THRESHOLD_:-17179869184}"
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 exec "$PYTHON" "${@:3}"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import os
 import types
 import typing
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ class Options:
     workers: int = 0                    # data processes; 0: threads of this process
     threads: int = 2                    # data threads when there are no workers
     resume: bool = False
-    target: float = 0.0                 # the quality that ends the run
+    target: float | str = 0.0           # the quality that ends the run; "one=0.3,other=0.2"
     num_epochs: int = 1                 # the run is aborted after as many
     evaluate_every_epochs: int = 1
     evaluate_first_epoch: int = 1       # MLPerf's evaluation offset, counted from 1
@@ -35,20 +34,25 @@ class Options:
     framework: str = ""
 
 
-# These say how and where to run, not what is computed: a resumed run may change them.
-MAY_CHANGE_ON_RESUME = (
+# How and where a run is made, not what it computes: the closed division leaves these free.
+FREE_FIELDS = (
+    "seed",
     "data_dir",
     "output_dir",
     "device",
+    "precision",
     "compile",
     "workers",
     "threads",
     "resume",
-    "framework",
     "num_epochs",
-    "target",
     "checkpoint_every_steps",
+    "application",
+    "framework",
 )
+
+# Not for --set: the command says them otherwise.
+RESERVED = ("profile", "resume", "application", "framework")
 
 CHOICES = {"device": ("cpu", "cuda"), "precision": ("fp32", "bf16", "fp64")}
 
@@ -71,7 +75,7 @@ def define_flags():
     flags.DEFINE_enum("precision", None, CHOICES["precision"], "of the arithmetic", values)
     define(flags.DEFINE_boolean, "compile", "compile the training step")
     define(flags.DEFINE_boolean, "resume", "go on from the run folder's checkpoint")
-    define(flags.DEFINE_float, "target", "quality that ends the run")
+    define(flags.DEFINE_string, "target", "quality that ends the run: 0.9, or one=0.3,other=0.2")
     define(flags.DEFINE_integer, "max_epochs", "abort after as many epochs", lower_bound=1)
     define(flags.DEFINE_integer, "workers", "data worker processes; 0: threads", lower_bound=0)
     define(flags.DEFINE_integer, "processes", "training processes on this host", lower_bound=1)
@@ -95,22 +99,29 @@ def parse_flags(argv):
     return values
 
 
-def parse(profiles, argv):
+def parse(profiles, values):
     """The config that a command line asks for.
 
-    profiles: {"quick": Config, "reference": Config}.  argv: the flags, without the program's name.
-    Raises UserError for an unknown flag, field or value.
+    profiles: {"quick": Config, "reference": Config}.  values: the flags', by parse_flags.
+    Raises UserError for an unknown field or value.
     """
-    values = parse_flags(argv)
     config = profiles[values.profile]
     changes = {}
     for name in ("seed", "data_dir", "output_dir", "device", "precision", "compile", "resume",
-                 "target", "workers"):
+                 "workers"):
         if values[name].value is not None:
             changes[name] = values[name].value
+    if values.target is not None:
+        changes["target"] = parse_field(config, "target", values.target)
     if values.max_epochs is not None:
         changes["num_epochs"] = values.max_epochs
-    for assignment in values.set:
+    return assign(dataclasses.replace(config, **changes), values.set)
+
+
+def assign(config, assignments):
+    """The config with each NAME=VALUE of --set.  Raises UserError for an unknown field or value."""
+    changes = {}
+    for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise UserError(f"--set {assignment}: expected NAME=VALUE.")
@@ -120,7 +131,8 @@ def parse(profiles, argv):
 
 def parse_field(config, name, text):
     """The value of a config field from its text.  Raises UserError for a wrong name or value."""
-    fields = typing.get_type_hints(type(config))
+    hints = typing.get_type_hints(type(config))
+    fields = {field: kind for field, kind in hints.items() if field not in RESERVED}
     if name not in fields:
         near = difflib.get_close_matches(name, fields, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -137,8 +149,14 @@ def parse_field(config, name, text):
 
 
 def _convert(kind, text):
-    if isinstance(kind, types.UnionType):  # int | None
-        return None if text == "None" else _convert(typing.get_args(kind)[0], text)
+    if isinstance(kind, types.UnionType):  # int | None, float | str
+        first, other = typing.get_args(kind)
+        if other is types.NoneType:
+            return None if text == "None" else _convert(first, text)
+        try:
+            return _convert(first, text)
+        except ValueError:
+            return _convert(other, text)
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         return tuple(_convert(element, part) for part in text.strip("()").split(",") if part)
@@ -149,7 +167,11 @@ def _convert(kind, text):
     return kind(text)
 
 
-def default_output_dir(config):
-    """Where a run goes when nobody says: runs/, one folder per application, framework, seed."""
-    name = f"{config.application}-{config.framework}-{config.profile}-{config.seed}"
-    return os.path.join("runs", name)
+def from_json(config_class, fields):
+    """The config of what json.load gives of dataclasses.asdict.  Raises UserError, TypeError."""
+    known = {field.name for field in dataclasses.fields(config_class)}
+    odd = sorted(fields.keys() ^ known)
+    if odd:
+        raise UserError(f"config: {odd[0]}: expected {', '.join(sorted(known))}.")
+    # JSON has lists where a config has tuples.
+    return config_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})

@@ -1,4 +1,10 @@
 """What every application's parameters.py is written with: a parameter's description, seeded values.
+
+Layouts, the same for every framework.  A role says how an adapter turns them into its own:
+
+    weight       [out, in, space...]: a convolution's, or a matrix [out, in]
+    activation   [B, C, space...]
+    plain        as it is: an embedding [rows, size], a vector, a sequence [B, T, size]
 """
 
 import zlib
@@ -12,7 +18,7 @@ class Parameter:
     """One tensor of a network."""
 
     shape: tuple[int, ...]
-    kind: str         # tells an adapter which axes to turn: the keys of its AXES
+    role: str         # tells an adapter which axes to turn: weight or plain
     initial: str      # a word that the application's initial_value knows
     trained: bool     # False: a moving statistic
     decayed: bool     # weight decay applies
@@ -22,7 +28,8 @@ class Parameter:
 class Point:
     """An activation that parity compares."""
 
-    kind: str         # images [B, C, H, W], sequence [B, T, C], ...: the keys of an adapter's AXES
+    role: str         # activation or plain
+    meaning: str      # for those who have no Python
 
 
 def ignore(name, activation):

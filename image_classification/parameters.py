@@ -10,8 +10,6 @@ import numpy as np
 
 from common.parameters import Parameter, Point, draw, truncated_normal
 
-OPTIMIZER_SUMS = ("velocity",)
-
 
 def block_plan(config):
     """(in_channels, width, stride, projects) of each bottleneck block.  Paper, table 1.
@@ -36,16 +34,16 @@ def specification(config):
     def convolution(name, in_channels, out_channels, kernel_size):
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         initial = "variance_scaling"
-        parameters[f"{name}.weight"] = Parameter(shape, "convolution", initial, True, True)
+        parameters[f"{name}.weight"] = Parameter(shape, "weight", initial, True, True)
 
     def batch_norm(name, channels):
         # Ones in every block: MLPerf v0.5 starts no residual branch at zero.
-        parameters[f"{name}.weight"] = Parameter((channels,), "vector", "ones", True, False)
-        parameters[f"{name}.bias"] = Parameter((channels,), "vector", "zeros", True, False)
+        parameters[f"{name}.weight"] = Parameter((channels,), "plain", "ones", True, False)
+        parameters[f"{name}.bias"] = Parameter((channels,), "plain", "zeros", True, False)
         parameters[f"{name}.running_mean"] = Parameter(
-            (channels,), "vector", "zeros", False, False
+            (channels,), "plain", "zeros", False, False
         )
-        parameters[f"{name}.running_var"] = Parameter((channels,), "vector", "ones", False, False)
+        parameters[f"{name}.running_var"] = Parameter((channels,), "plain", "ones", False, False)
 
     convolution("stem", 3, config.stem_width, 7)
     batch_norm("stem_norm", config.stem_width)
@@ -63,10 +61,10 @@ def specification(config):
             batch_norm(f"{block}.shortcut_norm", out_channels)
     features = config.widths[-1] * config.expansion
     parameters["classifier.weight"] = Parameter(
-        (config.num_classes, features), "dense", "normal", True, True
+        (config.num_classes, features), "weight", "normal", True, True
     )
     parameters["classifier.bias"] = Parameter(
-        (config.num_classes,), "vector", "zeros", True, True
+        (config.num_classes,), "plain", "zeros", True, True
     )
     return parameters
 
@@ -76,13 +74,16 @@ def points(config):
 
     A norm's activation is taken after its ReLU where one follows at once: norm1, norm2, stem_norm.
     """
-    images, matrix = Point("images"), Point("matrix")
-    found = {"stem_norm": images}
+    found = {"stem_norm": Point("activation", "after batch norm and ReLU")}
     for index, (_, _, _, projects) in enumerate(block_plan(config)):
-        names = ["norm1", "norm2", "norm3"] + ["shortcut_norm"] * projects
-        found |= {f"blocks.{index}.{name}": images for name in names}
-        found[f"blocks.{index}"] = images
-    return found | {"pooled": matrix, "logits": matrix}
+        block = f"blocks.{index}"
+        for name in ("norm1", "norm2"):
+            found[f"{block}.{name}"] = Point("activation", "after batch norm and ReLU")
+        for name in ["norm3"] + ["shortcut_norm"] * projects:
+            found[f"{block}.{name}"] = Point("activation", "after batch norm")
+        found[block] = Point("activation", "after the sum with the shortcut and ReLU")
+    found["pooled"] = Point("activation", "mean over height and width")
+    return found | {"logits": Point("activation", "of each class")}
 
 
 def initial_parameters(config):

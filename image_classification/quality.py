@@ -23,4 +23,4 @@ def count(records):
     return sum(len(record) for record in records)
 
 
-QUALITY = Quality("top1_accuracy", higher_is_better=True, compare=compare, score=score, count=count)
+QUALITY = Quality(("top1_accuracy",), True, compare=compare, score=score, count=count)

@@ -10,22 +10,20 @@ import numpy as np
 
 from common.parameters import Parameter, Point, draw
 
-OPTIMIZER_SUMS = ("first_moment", "second_moment")
-
 
 def specification(config):
     """{name: Parameter} of the whole network, in forward order."""
     parameters = {}
 
     def embedding(name, rows, size):
-        parameters[f"{name}.weight"] = Parameter((rows, size), "embedding", "normal", True, False)
+        parameters[f"{name}.weight"] = Parameter((rows, size), "plain", "normal", True, False)
 
     def dense(name, in_features, out_features, initial):
         shape = (out_features, in_features)
-        parameters[f"{name}.weight"] = Parameter(shape, "dense", initial, True, False)
+        parameters[f"{name}.weight"] = Parameter(shape, "weight", initial, True, False)
         # A bias is drawn from its layer's fan-in: PyTorch's rule, which the reference left alone.
         initial = f"fan_in {in_features}"
-        parameters[f"{name}.bias"] = Parameter((out_features,), "vector", initial, True, False)
+        parameters[f"{name}.bias"] = Parameter((out_features,), "plain", initial, True, False)
 
     embedding("mf_user", config.num_users, config.mf_size)
     embedding("mf_item", config.num_items, config.mf_size)
@@ -39,10 +37,13 @@ def specification(config):
 
 def points(config):
     """{name: Point} of the activations that parity compares, in forward order."""
-    matrix = Point("matrix")
-    found = {"mf": matrix, "mlp_input": matrix}
-    found |= {f"mlp.{index}": matrix for index in range(len(config.mlp_sizes) - 1)}
-    return found | {"logits": Point("vector")}
+    found = {
+        "mf": Point("activation", "product of the user's and the item's mf vectors"),
+        "mlp_input": Point("activation", "the user's mlp vector, then the item's"),
+    }
+    for index in range(len(config.mlp_sizes) - 1):
+        found[f"mlp.{index}"] = Point("activation", "after ReLU")
+    return found | {"logits": Point("plain", "[B], before the sigmoid")}
 
 
 def initial_parameters(config):

@@ -36,4 +36,4 @@ def count(records):
     return sum(len(record) for record in records)
 
 
-QUALITY = Quality("hr_at_10", higher_is_better=True, compare=compare, score=score, count=count)
+QUALITY = Quality(("hr_at_10",), True, compare=compare, score=score, count=count)

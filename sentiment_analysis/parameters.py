@@ -8,30 +8,28 @@ import numpy as np
 
 from common.parameters import Parameter, Point, draw
 
-OPTIMIZER_SUMS = ("first_moment", "second_moment")
-
 
 def specification(config):
     """{name: Parameter} of the whole network, in forward order."""
     size, filters = config.embedding_size, config.num_filters
     parameters = {
         "embedding.weight": Parameter(
-            (config.vocabulary_size, size), "embedding", "xavier", True, False
+            (config.vocabulary_size, size), "plain", "xavier", True, False
         )
     }
     for index, window in enumerate(config.windows):
         parameters[f"convolutions.{index}.weight"] = Parameter(
-            (filters, size, window), "sequence_convolution", "xavier", True, False
+            (filters, size, window), "weight", "xavier", True, False
         )
         parameters[f"convolutions.{index}.bias"] = Parameter(
-            (filters,), "vector", "zeros", True, False
+            (filters,), "plain", "zeros", True, False
         )
     features = len(config.windows) * filters
     parameters["classifier.weight"] = Parameter(
-        (config.num_classes, features), "dense", "xavier_in_parts", True, False
+        (config.num_classes, features), "weight", "xavier_in_parts", True, False
     )
     parameters["classifier.bias"] = Parameter(
-        (config.num_classes,), "vector", "zeros", True, False
+        (config.num_classes,), "plain", "zeros", True, False
     )
     return parameters
 
@@ -41,9 +39,10 @@ def points(config):
 
     A convolution's activation is taken after pooling and ELU, one row a review.
     """
-    found = {"embedding": Point("matrix")}
-    found |= {f"convolutions.{index}": Point("matrix") for index in range(len(config.windows))}
-    return found | {"logits": Point("matrix")}
+    found = {"embedding": Point("plain", "[before + T + after, E], of each place of the stream")}
+    for index in range(len(config.windows)):
+        found[f"convolutions.{index}"] = Point("activation", "after pooling, bias and ELU")
+    return found | {"logits": Point("activation", "of each class")}
 
 
 def initial_parameters(config):

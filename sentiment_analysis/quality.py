@@ -23,4 +23,4 @@ def count(records):
     return sum(len(record) for record in records)
 
 
-QUALITY = Quality("accuracy", higher_is_better=True, compare=compare, score=score, count=count)
+QUALITY = Quality(("accuracy",), True, compare=compare, score=score, count=count)

@@ -8,35 +8,32 @@ import numpy as np
 
 from common.parameters import Parameter, Point, draw
 
-OPTIMIZER_SUMS = ("first_moment", "second_moment")
-PREDICTIONS = ("pieces", "scores")  # what Trainer.decode gives
-
 
 def specification(config):
     """{name: Parameter} of the whole network, in forward order."""
     size = config.hidden_size
     parameters = {}
 
-    def add(name, shape, kind, initial):
-        parameters[name] = Parameter(shape, kind, initial, True, False)
+    def add(name, shape, role, initial):
+        parameters[name] = Parameter(shape, role, initial, True, False)
 
     def norm(name):
-        add(f"{name}.weight", (size,), "vector", "ones")
-        add(f"{name}.bias", (size,), "vector", "zeros")
+        add(f"{name}.weight", (size,), "plain", "ones")
+        add(f"{name}.bias", (size,), "plain", "zeros")
 
     def attention(name):
         norm(f"{name}.norm")
         for matrix in ("query", "key", "value", "output"):
-            add(f"{name}.{matrix}.weight", (size, size), "dense", "glorot")
+            add(f"{name}.{matrix}.weight", (size, size), "weight", "glorot")
 
     def feed_forward(name):
         norm(f"{name}.norm")
-        add(f"{name}.hidden.weight", (config.filter_size, size), "dense", "glorot")
-        add(f"{name}.hidden.bias", (config.filter_size,), "vector", "zeros")
-        add(f"{name}.output.weight", (size, config.filter_size), "dense", "glorot")
-        add(f"{name}.output.bias", (size,), "vector", "zeros")
+        add(f"{name}.hidden.weight", (config.filter_size, size), "weight", "glorot")
+        add(f"{name}.hidden.bias", (config.filter_size,), "plain", "zeros")
+        add(f"{name}.output.weight", (size, config.filter_size), "weight", "glorot")
+        add(f"{name}.output.bias", (size,), "plain", "zeros")
 
-    add("embedding.weight", (config.vocabulary_size, size), "embedding", "normal")
+    add("embedding.weight", (config.vocabulary_size, size), "plain", "normal")
     for index in range(config.num_layers):
         attention(f"encoder.{index}.self_attention")
         feed_forward(f"encoder.{index}.feed_forward")
@@ -51,14 +48,18 @@ def specification(config):
 
 def points(config):
     """{name: Point} of the activations that parity compares, in forward order."""
-    names = ["source"]
+    found = {"source": "the encoder's input: scaled embedding and position"}
     for index in range(config.num_layers):
-        names += [f"encoder.{index}.{part}" for part in ("self_attention", "feed_forward")]
-    names += ["memory", "target"]
+        for part in ("self_attention", "feed_forward"):
+            found[f"encoder.{index}.{part}"] = "after the residual sum"
+    found["memory"] = "the encoder's output, after its last layer norm"
+    found["target"] = "the decoder's input: targets shifted right by a place of zeros, and position"
     for index in range(config.num_layers):
-        parts = ("self_attention", "cross_attention", "feed_forward")
-        names += [f"decoder.{index}.{part}" for part in parts]
-    return dict.fromkeys([*names, "decoded", "logits"], Point("sequence"))
+        for part in ("self_attention", "cross_attention", "feed_forward"):
+            found[f"decoder.{index}.{part}"] = "after the residual sum"
+    found["decoded"] = "the decoder's output, after its last layer norm"
+    found["logits"] = "of each piece"
+    return {name: Point("plain", f"{meaning}, [B, T, size]") for name, meaning in found.items()}
 
 
 def initial_parameters(config):

@@ -15,7 +15,7 @@ from translation import data, vocabulary
 def quality(config):
     """The Quality of a prepared config."""
     return Quality(
-        "bleu",
+        ("bleu",),
         higher_is_better=True,
         compare=functools.partial(compare, config),
         score=functools.partial(score, config),

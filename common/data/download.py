@@ -23,7 +23,7 @@ import requests
 from absl import flags
 from tqdm import tqdm
 
-from common.application import application_module
+from common import benchmark
 from common.errors import UserError
 
 CHUNK = 1 << 16  # bytes; a cut connection loses the chunk under way
@@ -238,7 +238,7 @@ def download(application, folder, mirror=None, accepts=False, patience=Patience(
     if os.path.exists(os.path.join(folder, SUMS)):
         print(f"{folder}: whole already; verify_dataset.sh checks it file by file.")
         return
-    files = application_module(application, "files")
+    files = benchmark.module(application, "files")
     archives = [from_mirror(a, mirror) if mirror else a for a in files.ARCHIVES]
     store = os.path.join(folder, "archives")
     missing = [a.name for a in archives if not os.path.exists(os.path.join(store, a.name))]

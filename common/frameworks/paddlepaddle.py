@@ -1,9 +1,9 @@
 """What PaddlePaddle calls the few things that every variant needs of its framework.
 
-Twins: pytorch.py and tensorflow.py.  No operators, layers or losses live here.
+Twins: pytorch.py, tensorflow.py and paddlepaddle.py have the same functions, in the same order.  No
+operators, layers or losses live here.
 """
 
-import contextlib
 import os
 import pathlib
 import resource
@@ -37,18 +37,6 @@ with quiet():
     import paddle
     from paddle import distributed
 
-# Axes that turn a canonical array into this framework's own layout.
-AXES = {
-    "convolution": (0, 1, 2, 3),
-    "sequence_convolution": (0, 1, 2),
-    "dense": (1, 0),
-    "embedding": (0, 1),
-    "vector": (0,),
-    "images": (0, 1, 2, 3),
-    "matrix": (0, 1),
-    "sequence": (0, 1, 2),
-}
-
 DTYPES = {"fp32": "float32", "bf16": "float32", "fp64": "float64"}
 
 
@@ -69,7 +57,7 @@ def start(config):
         # On a CPU a transposed view is copied slowly when it is next used: 1.7 times a step of the
         # Transformer.  So transposing copies at once.
         paddle.set_flags({"FLAGS_use_stride_kernel": False})
-    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1:
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
 
 
@@ -95,8 +83,13 @@ def seed(number, step):
 
 
 def dtype():
-    """The type of parameters and sums; bf16 touches only what `autocast` covers."""
+    """The type of parameters, losses and sums; bf16 touches only what `autocast` covers."""
     return paddle.get_default_dtype()
+
+
+def scalar(number):
+    """A number as a compiled step takes it: TensorFlow would trace anew for each Python number."""
+    return number
 
 
 def synchronize():
@@ -106,14 +99,16 @@ def synchronize():
 
 
 def autocast(config):
-    """The context in which --precision=bf16 computes in bfloat16."""
-    if config.precision == "bf16":
-        return paddle.amp.auto_cast(dtype="bfloat16")
-    return contextlib.nullcontext()
+    """The context in which a network's matrix products compute in bfloat16, with --precision=bf16.
+    """
+    return paddle.amp.auto_cast(dtype="bfloat16", enable=config.precision == "bf16")
 
 
-def compiled(function, config):
-    """The function (batch, record), compiled where --compile asks for it."""
+def compiled(function, config, signature=None):
+    """The function as one graph where the framework needs one, or --compile asks for it.
+
+    signature: TensorFlow's description of the arguments, for one graph whatever their shapes.
+    """
     if not config.compile:
         return function
 
@@ -123,16 +118,29 @@ def compiled(function, config):
     return paddle.jit.to_static(plain, full_graph=True)
 
 
-def parameter(shape):
-    """A trained parameter to be filled by `load`."""
-    return paddle.create_parameter(
-        shape, dtype(), default_initializer=paddle.nn.initializer.Constant(0.0)
-    )
+def parameter(role, shape):
+    """A trained parameter to be filled by `load`.  role, shape: canonical, see parameters.py."""
+    zeros = paddle.nn.initializer.Constant(0.0)
+    return paddle.create_parameter(_turned(role, shape), dtype(), default_initializer=zeros)
 
 
-def buffer(shape):
-    """A moving statistic to be filled by `load`."""
-    return paddle.zeros(shape, dtype())
+def buffer(role, shape):
+    """A moving statistic to be filled by `load`: what no gradient reaches, found by name too."""
+    made = parameter(role, shape)
+    made.stop_gradient = True
+    return made
+
+
+def _axes(role, rank):
+    """The order of a canonical array's axes in this framework's own layout."""
+    if role == "weight" and rank == 2:
+        return (1, 0)  # [in, out]
+    return tuple(range(rank))
+
+
+def _turned(role, shape):
+    """This framework's shape of a canonical one."""
+    return [shape[axis] for axis in _axes(role, len(shape))]
 
 
 def put(batch):
@@ -141,76 +149,70 @@ def put(batch):
 
 
 def get(tensor):
-    """Tensor -> numpy array."""
-    return tensor.astype("float32").numpy() if tensor.dtype == paddle.bfloat16 else tensor.numpy()
+    """Tensor -> numpy array; bfloat16, which numpy lacks, as float32."""
+    tensor = tensor.astype("float32") if tensor.dtype == paddle.bfloat16 else tensor
+    return tensor.numpy()
 
 
-def split(network, specification):
-    """Two {canonical name: tensor}: what the optimizer trains, and the moving statistics."""
-    tensors = network.state_dict(keep_vars=True)
+def load(network, arrays, specification):
+    """Puts canonical arrays into the network, on the device.
+
+    Returns two {canonical name: tensor}: what the optimizer trains, and the moving statistics.
+    """
+    tensors = _tensors(network)
+    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
+    _fill(tensors, arrays, specification)
     trained = {n: tensors[n] for n, p in specification.items() if p.trained}
     statistics = {n: tensors[n] for n, p in specification.items() if not p.trained}
     return trained, statistics
 
 
-def load(network, arrays, specification):
-    """Puts canonical arrays into the network."""
-    tensors = network.state_dict()
-    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
-    for name, parameter in specification.items():
-        tensors[name].set_value(from_canonical(arrays[name], parameter))
+def make_sums(optimizer, weights, slots):
+    """{sum: {canonical name: tensor of zeros}}, the optimizer's own from now on.
 
-
-def dump(network, specification):
-    """{canonical name: array in canonical layout} of the whole network."""
-    tensors = network.state_dict()
-    return {n: to_canonical(tensors[n], p) for n, p in specification.items()}
-
-
-def dump_tensors(tensors, specification):
-    """{canonical name: array in canonical layout} of {canonical name: tensor}."""
-    return {n: to_canonical(tensor, specification[n]) for n, tensor in tensors.items()}
-
-
-def load_tensors(tensors, arrays, specification):
-    """Puts canonical arrays into {canonical name: tensor}."""
-    for name in tensors:
-        tensors[name].set_value(from_canonical(arrays[name], specification[name]))
-
-
-def from_canonical(array, parameter):
-    """numpy array in canonical layout -> tensor in this framework's."""
-    turned = np.ascontiguousarray(array.transpose(AXES[parameter.kind]))
-    return paddle.to_tensor(turned, dtype())
-
-
-def to_canonical(tensor, parameter):
-    """Tensor in this framework's layout -> contiguous numpy array in the canonical one."""
-    axes = np.argsort(AXES[parameter.kind])
-    return np.ascontiguousarray(tensor.numpy().transpose(axes))
-
-
-def dump_slot(optimizer, slot, weights, specification):
-    """{canonical name: array}: one of the optimizer's sums; zeros before the first step."""
+    They are there before the first step, so that it finds what a resumed one finds.
+    slots: {sum: the optimizer's name for it}.  optimizer: None where the trainer holds the sums.
+    """
+    if optimizer is None:
+        return {name: {n: paddle.zeros_like(weight) for n, weight in weights.items()}
+                for name in slots}
+    for weight in weights.values():  # a step of nothing makes them
+        weight.grad = paddle.zeros_like(weight)
+    optimizer.step()
     # PaddlePaddle keys its state by names that count the layers made so far in the process.
     state = optimizer.state_dict()
-    sums = {n: state.get(f"{w.name}_{slot}_0", paddle.zeros_like(w)) for n, w in weights.items()}
-    return {n: to_canonical(tensor, specification[n]) for n, tensor in sums.items()}
+    return {name: {n: state[f"{weight.name}_{slot}_0"] for n, weight in weights.items()}
+            for name, slot in slots.items()}
 
 
-def load_slot(optimizer, slot, weights, specification, arrays):
-    """Takes back what dump_slot gave."""
+def set_step(optimizer, weights, step):
+    """Tells the optimizer how many steps were done: its bias corrections depend on it."""
     state = optimizer.state_dict()
-    for name, weight in weights.items():
-        state[f"{weight.name}_{slot}_0"] = from_canonical(arrays[name], specification[name])
-    optimizer.set_state_dict(state)
-
-
-def fill_slot(optimizer, slot, weights, value):
-    """Sets each weight's number in a slot that holds no more, such as a power of Adam's beta."""
-    state = optimizer.state_dict()
+    powers = {"beta1_pow_acc": optimizer._beta1, "beta2_pow_acc": optimizer._beta2}
     for weight in weights.values():
-        state[f"{weight.name}_{slot}_0"].fill_(value)
+        for slot, beta in powers.items():
+            state[f"{weight.name}_{slot}_0"].fill_(beta ** (step + 1))
+
+
+def dump_state(network, sums, specification):
+    """{"parameter" or a sum: {canonical name: array in canonical layout}}."""
+    groups = {"parameter": _tensors(network), **sums}
+    return {group: {n: to_canonical(tensors[n], specification[n].role)
+                    for n in specification if n in tensors}
+            for group, tensors in groups.items()}
+
+
+def load_state(network, sums, specification, state):
+    """Takes back what dump_state gave, here or in another framework."""
+    groups = {"parameter": _tensors(network), **sums}
+    for group, tensors in groups.items():
+        _fill(tensors, state[group], specification)
+
+
+def to_canonical(tensor, role):
+    """Tensor in this framework's layout -> contiguous numpy array in the canonical one."""
+    array = get(tensor)
+    return array.transpose(np.argsort(_axes(role, array.ndim))).copy("C")
 
 
 def average(tensors):
@@ -258,3 +260,16 @@ def peak_memory_bytes():
     if paddle.device.get_device().startswith("gpu"):
         return paddle.device.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _tensors(network):
+    """{canonical name: tensor} of the whole network."""
+    return dict(network.named_parameters())
+
+
+def _fill(tensors, arrays, specification):
+    """Puts canonical arrays into {canonical name: tensor}."""
+    for name, tensor in tensors.items():
+        role = specification[name].role
+        array = np.ascontiguousarray(arrays[name].transpose(_axes(role, arrays[name].ndim)))
+        tensor.set_value(paddle.to_tensor(array, dtype()))

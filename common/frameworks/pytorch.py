@@ -1,6 +1,7 @@
 """What PyTorch calls the few things that every variant needs of its framework.
 
-Twins: tensorflow.py and paddlepaddle.py.  No operators, layers or losses live here.
+Twins: pytorch.py, tensorflow.py and paddlepaddle.py have the same functions, in the same order.  No
+operators, layers or losses live here.
 """
 
 import os
@@ -8,22 +9,10 @@ import resource
 
 import numpy as np
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from common.errors import UserError
 from common.parameters import step_seed
-
-# Axes that turn a canonical array into this framework's own layout.
-AXES = {
-    "convolution": (0, 1, 2, 3),
-    "sequence_convolution": (0, 1, 2),
-    "dense": (0, 1),
-    "embedding": (0, 1),
-    "vector": (0,),
-    "images": (0, 1, 2, 3),
-    "matrix": (0, 1),
-    "sequence": (0, 1, 2),
-}
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -42,7 +31,7 @@ def start(config):
             raise UserError("--device=cuda: PyTorch finds no GPU here. Use --device=cpu.")
         _device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(_device)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if config.device == "cuda" else "gloo")
 
 
@@ -68,8 +57,13 @@ def seed(number, step):
 
 
 def dtype():
-    """The type of parameters and sums; bf16 touches only what `autocast` covers."""
+    """The type of parameters, losses and sums; bf16 touches only what `autocast` covers."""
     return torch.get_default_dtype()
+
+
+def scalar(number):
+    """A number as a compiled step takes it: TensorFlow would trace anew for each Python number."""
+    return number
 
 
 def synchronize():
@@ -79,13 +73,37 @@ def synchronize():
 
 
 def autocast(config):
-    """The context in which --precision=bf16 computes in bfloat16."""
+    """The context in which a network's matrix products compute in bfloat16, with --precision=bf16.
+    """
     return torch.autocast(_device.type, torch.bfloat16, enabled=config.precision == "bf16")
 
 
-def compiled(function, config):
-    """The function, compiled where --compile asks for it."""
+def compiled(function, config, signature=None):
+    """The function as one graph where the framework needs one, or --compile asks for it.
+
+    signature: TensorFlow's description of the arguments, for one graph whatever their shapes.
+    """
     return torch.compile(function) if config.compile else function
+
+
+def parameter(role, shape):
+    """A trained parameter to be filled by `load`.  role, shape: canonical, see parameters.py."""
+    return nn.Parameter(torch.empty(_turned(role, shape)))
+
+
+def buffer(role, shape):
+    """A moving statistic to be filled by `load`: what no gradient reaches, found by name too."""
+    return nn.Parameter(torch.empty(_turned(role, shape)), requires_grad=False)
+
+
+def _axes(role, rank):
+    """The order of a canonical array's axes in this framework's own layout."""
+    return tuple(range(rank))
+
+
+def _turned(role, shape):
+    """This framework's shape of a canonical one."""
+    return [shape[axis] for axis in _axes(role, len(shape))]
 
 
 def put(batch):
@@ -93,77 +111,65 @@ def put(batch):
     return {name: _put(torch.from_numpy(array)) for name, array in batch.items()}
 
 
-def _put(tensor):
-    if _device.type == "cuda":
-        return tensor.pin_memory().to(_device, non_blocking=True)
-    return tensor
-
-
 def get(tensor):
-    """Tensor -> numpy array."""
-    return tensor.detach().float().cpu().numpy() if tensor.dtype == torch.bfloat16 else (
-        tensor.detach().cpu().numpy()
-    )
+    """Tensor -> numpy array; bfloat16, which numpy lacks, as float32."""
+    tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return tensor.detach().cpu().numpy()
 
 
-def split(network, specification):
-    """Two {canonical name: tensor}: what the optimizer trains, and the moving statistics."""
-    tensors = network.state_dict(keep_vars=True)
+def load(network, arrays, specification):
+    """Puts canonical arrays into the network, on the device.
+
+    Returns two {canonical name: tensor}: what the optimizer trains, and the moving statistics.
+    """
+    network.to(_device, memory_format=torch.channels_last)
+    tensors = _tensors(network)
+    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
+    _fill(tensors, arrays, specification)
     trained = {n: tensors[n] for n, p in specification.items() if p.trained}
     statistics = {n: tensors[n] for n, p in specification.items() if not p.trained}
     return trained, statistics
 
 
-def load(network, arrays, specification):
-    """Puts canonical arrays into the network, which moves to the device."""
-    network.to(_device, memory_format=torch.channels_last)
-    tensors = network.state_dict()
-    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
-    for name, parameter in specification.items():
-        tensors[name].copy_(from_canonical(arrays[name], parameter))
+def make_sums(optimizer, weights, slots):
+    """{sum: {canonical name: tensor of zeros}}, the optimizer's own from now on.
+
+    They are there before the first step, so that it finds what a resumed one finds.
+    slots: {sum: the optimizer's name for it}.  optimizer: None where the trainer holds the sums.
+    """
+    sums = {name: {n: torch.zeros_like(weight) for n, weight in weights.items()} for name in slots}
+    for n, weight in weights.items() if optimizer else ():
+        optimizer.state[weight] = {slot: sums[name][n] for name, slot in slots.items()}
+        optimizer.state[weight]["step"] = torch.zeros([], dtype=torch.float32, device=weight.device)
+    return sums
 
 
-def dump(network, specification):
-    """{canonical name: array in canonical layout} of the whole network."""
-    tensors = network.state_dict()
-    return {n: to_canonical(tensors[n], p) for n, p in specification.items()}
+def set_step(optimizer, weights, step):
+    """Tells the optimizer how many steps were done: its bias corrections depend on it."""
+    for weight in weights.values():
+        optimizer.state[weight]["step"].fill_(step)
 
 
-def dump_tensors(tensors, specification):
-    """{canonical name: array in canonical layout} of {canonical name: tensor}."""
-    return {n: to_canonical(tensor, specification[n]) for n, tensor in tensors.items()}
+def dump_state(network, sums, specification):
+    """{"parameter" or a sum: {canonical name: array in canonical layout}}."""
+    groups = {"parameter": _tensors(network), **sums}
+    return {group: {n: to_canonical(tensors[n], specification[n].role)
+                    for n in specification if n in tensors}
+            for group, tensors in groups.items()}
 
 
-def load_tensors(tensors, arrays, specification):
-    """Puts canonical arrays into {canonical name: tensor}."""
-    for name in tensors:
-        tensors[name].copy_(from_canonical(arrays[name], specification[name]))
+def load_state(network, sums, specification, state):
+    """Takes back what dump_state gave, here or in another framework."""
+    groups = {"parameter": _tensors(network), **sums}
+    for group, tensors in groups.items():
+        _fill(tensors, state[group], specification)
 
 
-def from_canonical(array, parameter):
-    """numpy array in canonical layout -> tensor in this framework's."""
-    turned = np.ascontiguousarray(array.transpose(AXES[parameter.kind]))
-    return torch.from_numpy(turned).to(_device, dtype())
-
-
-def to_canonical(tensor, parameter):
+def to_canonical(tensor, role):
     """Tensor in this framework's layout -> contiguous numpy array in the canonical one."""
-    axes = np.argsort(AXES[parameter.kind])
-    # A copy: on the CPU, numpy() shows the tensor's own memory, which the next step changes.
-    return tensor.detach().cpu().numpy().transpose(axes).copy("C")
-
-
-def dump_slot(optimizer, slot, weights, specification):
-    """{canonical name: array}: one of the optimizer's sums; zeros before the first step."""
-    sums = {n: optimizer.state[w].get(slot, torch.zeros_like(w)) for n, w in weights.items()}
-    return {n: to_canonical(tensor, specification[n]) for n, tensor in sums.items()}
-
-
-def load_slot(optimizer, slot, weights, specification, arrays):
-    """Takes back what dump_slot gave."""
-    for name, weight in weights.items():
-        value = from_canonical(arrays[name], specification[name])
-        optimizer.state[weight][slot] = torch.empty_like(weight).copy_(value)
+    array = get(tensor)
+    # A copy: on the CPU the array is the tensor's own memory, which the next step changes.
+    return array.transpose(np.argsort(_axes(role, array.ndim))).copy("C")
 
 
 def average(tensors):
@@ -210,3 +216,23 @@ def peak_memory_bytes():
     if _device.type == "cuda":
         return torch.cuda.max_memory_allocated(_device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _put(tensor):
+    if _device.type == "cuda":
+        return tensor.pin_memory().to(_device, non_blocking=True)
+    return tensor
+
+
+def _tensors(network):
+    """{canonical name: tensor} of the whole network."""
+    return dict(network.named_parameters())
+
+
+@torch.no_grad()
+def _fill(tensors, arrays, specification):
+    """Puts canonical arrays into {canonical name: tensor}."""
+    for name, tensor in tensors.items():
+        role = specification[name].role
+        array = np.ascontiguousarray(arrays[name].transpose(_axes(role, arrays[name].ndim)))
+        tensor.copy_(torch.from_numpy(array))

@@ -1,6 +1,7 @@
 """What TensorFlow calls the few things that every variant needs of its framework.
 
-Twins: pytorch.py and paddlepaddle.py.  No operators, layers or losses live here.
+Twins: pytorch.py, tensorflow.py and paddlepaddle.py have the same functions, in the same order.  No
+operators, layers or losses live here.
 """
 
 import contextlib
@@ -20,21 +21,10 @@ with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
-# Axes that turn a canonical array into this framework's own layout.
-AXES = {
-    "convolution": (2, 3, 1, 0),
-    "sequence_convolution": (2, 1, 0),
-    "dense": (1, 0),
-    "embedding": (0, 1),
-    "vector": (0,),
-    "images": (0, 2, 3, 1),
-    "matrix": (0, 1),
-    "sequence": (0, 1, 2),
-}
-
 DTYPES = {"fp32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
 
 _dtype = tf.float32
+_compute_dtype = None  # within autocast: what it computes in
 _strategy = None
 
 
@@ -56,7 +46,7 @@ def start(config):
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         tf.config.set_visible_devices(gpus[local_rank], "GPU")
         tf.config.experimental.set_memory_growth(gpus[local_rank], True)
-    if "TF_CONFIG" in os.environ:
+    if "TF_CONFIG" in os.environ and not _strategy:
         _strategy = tf.distribute.MultiWorkerMirroredStrategy()
     tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # `seed` sets it anew
 
@@ -83,8 +73,13 @@ def seed(number, step):
 
 
 def dtype():
-    """The type of parameters and sums; bf16 touches only what `autocast` covers."""
+    """The type of parameters, losses and sums; bf16 touches only what `autocast` covers."""
     return _dtype
+
+
+def scalar(number):
+    """A number as a compiled step takes it: TensorFlow would trace anew for each Python number."""
+    return tf.constant(number, _dtype)
 
 
 def synchronize():
@@ -93,18 +88,26 @@ def synchronize():
         tf.test.experimental.sync_devices()
 
 
+@contextlib.contextmanager
 def autocast(config):
-    """The type that --precision=bf16 computes in: what the images are cast to."""
-    return tf.bfloat16 if config.precision == "bf16" else _dtype
+    """The context in which a network's matrix products compute in bfloat16, with --precision=bf16.
+    """
+    # TensorFlow has no such context: a network casts by hand to what compute_dtype() says.
+    global _compute_dtype
+    before, _compute_dtype = _compute_dtype, tf.bfloat16 if config.precision == "bf16" else _dtype
+    try:
+        yield
+    finally:
+        _compute_dtype = before
 
 
 def compiled(function, config, signature=None):
-    """The function as one graph, through XLA where --compile asks for it.
+    """The function as one graph where the framework needs one, or --compile asks for it.
 
-    signature: TensorSpecs of the arguments, for one graph from the first call on; without it, a
-    second shape of a batch makes the graph one for any size.  No AutoGraph: the functions hold no
-    `if` or `while` on a tensor.
+    signature: TensorFlow's description of the arguments, for one graph whatever their shapes.
     """
+    # Without it, a second shape of a batch makes the graph one for any size.  No AutoGraph: the
+    # functions hold no `if` or `while` on a tensor.
     return tf.function(
         function,
         input_signature=signature,
@@ -114,14 +117,29 @@ def compiled(function, config, signature=None):
     )
 
 
-def variable(shape, trainable=True):
-    """A variable to be filled by `load`."""
-    return tf.Variable(tf.zeros(shape, _dtype), trainable=trainable)
+def parameter(role, shape):
+    """A trained parameter to be filled by `load`.  role, shape: canonical, see parameters.py."""
+    return tf.Variable(tf.zeros(_turned(role, shape), _dtype))
 
 
-def zeros_like(variables):
-    """{name: variable of zeros}, for an optimizer's sums."""
-    return {n: tf.Variable(tf.zeros_like(v), trainable=False) for n, v in variables.items()}
+def buffer(role, shape):
+    """A moving statistic to be filled by `load`: what no gradient reaches, found by name too."""
+    return tf.Variable(tf.zeros(_turned(role, shape), _dtype), trainable=False)
+
+
+def _axes(role, rank):
+    """The order of a canonical array's axes in this framework's own layout."""
+    space = range(2, rank)
+    return {
+        "weight": (*space, 1, 0),       # [space..., in, out]
+        "activation": (0, *space, 1),   # [B, space..., C]
+        "plain": tuple(range(rank)),
+    }[role]
+
+
+def _turned(role, shape):
+    """This framework's shape of a canonical one."""
+    return [shape[axis] for axis in _axes(role, len(shape))]
 
 
 def put(batch):
@@ -130,77 +148,61 @@ def put(batch):
 
 
 def get(tensor):
-    """Tensor -> numpy array."""
-    return tf.cast(tensor, tf.float32).numpy() if tensor.dtype == tf.bfloat16 else tensor.numpy()
+    """Tensor -> numpy array; bfloat16, which numpy lacks, as float32."""
+    tensor = tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor
+    return tensor.numpy()
 
 
-def _variables(module, prefix=""):
-    """{attribute path: variable} of a module, lists by their numbers."""
-    found = {}
-    items = enumerate(module) if isinstance(module, (list, tuple)) else vars(module).items()
-    for name, value in items:
-        if isinstance(value, tf.Variable):
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, tf.Module) or (
-            not str(name).startswith("_") and isinstance(value, (list, tuple))
-        ):
-            found |= _variables(value, f"{prefix}{name}.")
-    return found
+def load(network, arrays, specification):
+    """Puts canonical arrays into the network, on the device.
 
-
-def split(network, specification):
-    """Two {canonical name: variable}: what the optimizer trains, and the moving statistics."""
-    tensors = _variables(network)
+    Returns two {canonical name: tensor}: what the optimizer trains, and the moving statistics.
+    """
+    tensors = _tensors(network)
+    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
+    _fill(tensors, arrays, specification)
     trained = {n: tensors[n] for n, p in specification.items() if p.trained}
     statistics = {n: tensors[n] for n, p in specification.items() if not p.trained}
     return trained, statistics
 
 
-def load(network, arrays, specification):
-    """Puts canonical arrays into the network."""
-    tensors = _variables(network)
-    assert tensors.keys() == specification.keys(), tensors.keys() ^ specification.keys()
-    for name, parameter in specification.items():
-        tensors[name].assign(from_canonical(arrays[name], parameter))
+def make_sums(optimizer, weights, slots):
+    """{sum: {canonical name: tensor of zeros}}, the optimizer's own from now on.
+
+    They are there before the first step, so that it finds what a resumed one finds.
+    slots: {sum: the optimizer's name for it}.  optimizer: None where the trainer holds the sums.
+    """
+    sums = {name: {n: tf.Variable(tf.zeros_like(weight), trainable=False)
+                   for n, weight in weights.items()} for name in slots}
+    if optimizer:
+        optimizer.sums = {slot: sums[name] for name, slot in slots.items()}
+    return sums
 
 
-def dump(network, specification):
-    """{canonical name: array in canonical layout} of the whole network."""
-    tensors = _variables(network)
-    return {n: to_canonical(tensors[n], p) for n, p in specification.items()}
+def set_step(optimizer, weights, step):
+    """Tells the optimizer how many steps were done: its bias corrections depend on it."""
+    optimizer.steps_done = step
 
 
-def dump_tensors(tensors, specification):
-    """{canonical name: array in canonical layout} of {canonical name: tensor}."""
-    return {n: to_canonical(tensor, specification[n]) for n, tensor in tensors.items()}
+def dump_state(network, sums, specification):
+    """{"parameter" or a sum: {canonical name: array in canonical layout}}."""
+    groups = {"parameter": _tensors(network), **sums}
+    return {group: {n: to_canonical(tensors[n], specification[n].role)
+                    for n in specification if n in tensors}
+            for group, tensors in groups.items()}
 
 
-def load_tensors(tensors, arrays, specification):
-    """Puts canonical arrays into {canonical name: tensor}."""
-    for name in tensors:
-        tensors[name].assign(from_canonical(arrays[name], specification[name]))
+def load_state(network, sums, specification, state):
+    """Takes back what dump_state gave, here or in another framework."""
+    groups = {"parameter": _tensors(network), **sums}
+    for group, tensors in groups.items():
+        _fill(tensors, state[group], specification)
 
 
-def from_canonical(array, parameter):
-    """numpy array in canonical layout -> tensor in this framework's."""
-    return tf.constant(array.transpose(AXES[parameter.kind]), _dtype)
-
-
-def to_canonical(tensor, parameter):
+def to_canonical(tensor, role):
     """Tensor in this framework's layout -> contiguous numpy array in the canonical one."""
-    axes = np.argsort(AXES[parameter.kind])
-    return np.ascontiguousarray(tensor.numpy().transpose(axes))
-
-
-def dump_slot(optimizer, slot, weights, specification):
-    """{canonical name: array}: one of the optimizer's sums; zeros before the first step."""
-    return {n: to_canonical(optimizer[slot][n], specification[n]) for n in weights}
-
-
-def load_slot(optimizer, slot, weights, specification, arrays):
-    """Takes back what dump_slot gave."""
-    for name in weights:
-        optimizer[slot][name].assign(from_canonical(arrays[name], specification[name]))
+    array = get(tensor)
+    return array.transpose(np.argsort(_axes(role, array.ndim))).copy("C")
 
 
 def average(tensors):
@@ -211,12 +213,6 @@ def average(tensors):
     flat = _strategy.run(_mean, args=([flat],))[0]
     parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors.values()])
     return {n: tf.reshape(part, t.shape) for (n, t), part in zip(tensors.items(), parts)}
-
-
-def _mean(tensors):
-    # identity: a tensor made here carries the device that the collective asks for.
-    tensors = [tf.identity(tensor) for tensor in tensors]
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
 
 def average_in_place(tensors):
@@ -240,18 +236,6 @@ def gather(value):
     return [pickle.loads(r[:n].astype(np.uint8).tobytes()) for r, n in zip(rows, lengths)]
 
 
-@tf.function(reduce_retracing=True)
-def _gather_rows(tensor):
-    def gather_one(own):
-        return tf.distribute.get_replica_context().all_gather(tf.identity(own), axis=0)
-
-    return _strategy.run(gather_one, args=(tensor,))
-
-
-def _gather(tensor):
-    return _gather_rows(tensor).numpy()
-
-
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     gpus = tf.config.get_visible_devices("GPU")
@@ -271,3 +255,108 @@ def peak_memory_bytes():
     if tf.config.get_visible_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"]
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def compute_dtype():
+    """What a network casts its activations to: see autocast."""
+    return _compute_dtype or _dtype
+
+
+class Momentum:
+    """v = momentum v + g, w = w - rate v: the formula of PyTorch and PaddlePaddle.
+
+    Keras's SGD has the rate inside v, which is another formula once the rate changes; so this is
+    the kernel beneath TensorFlow 1's MomentumOptimizer, tf.raw_ops.ResourceApplyMomentum:
+    https://www.tensorflow.org/api_docs/python/tf/raw_ops/ResourceApplyMomentum
+    """
+
+    def __init__(self, weights, momentum):
+        self.weights = weights
+        self.momentum = momentum
+        self.learning_rate = None    # set before each step
+        self.sums = None             # by make_sums
+
+    def step(self, gradients):
+        """One step.  gradients: {name: tensor}."""
+        for name, weight in self.weights.items():
+            tf.raw_ops.ResourceApplyMomentum(
+                var=weight.handle,
+                accum=self.sums["accum"][name].handle,
+                lr=self.learning_rate,
+                grad=gradients[name],
+                momentum=scalar(self.momentum),
+            )
+
+
+class Adam:
+    """Adam with epsilon beside the corrected root: the formula of PyTorch and PaddlePaddle.
+
+    Keras's Adam adds epsilon before the correction; so this is the kernel beneath TensorFlow 1's
+    AdamOptimizer, tf.raw_ops.ResourceApplyAdam, its epsilon turned into ours:
+    https://www.tensorflow.org/api_docs/python/tf/raw_ops/ResourceApplyAdam
+    """
+
+    def __init__(self, weights, beta1, beta2, epsilon):
+        self.weights = weights
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.learning_rate = None    # set before each step
+        self.steps_done = None       # by set_step
+        self.sums = None             # by make_sums
+
+    def step(self, gradients):
+        """One step.  gradients: {name: tensor}."""
+        power1 = self.beta1 ** (self.steps_done + 1.0)
+        power2 = self.beta2 ** (self.steps_done + 1.0)
+        for name, weight in self.weights.items():
+            tf.raw_ops.ResourceApplyAdam(
+                var=weight.handle,
+                m=self.sums["m"][name].handle,
+                v=self.sums["v"][name].handle,
+                beta1_power=power1,
+                beta2_power=power2,
+                lr=self.learning_rate,
+                beta1=scalar(self.beta1),
+                beta2=scalar(self.beta2),
+                # The kernel adds epsilon to the uncorrected root of v.
+                epsilon=self.epsilon * tf.sqrt(1.0 - power2),
+                grad=gradients[name],
+            )
+
+
+def _tensors(network, prefix=""):
+    """{canonical name: variable} of the whole network: attribute paths, lists by their numbers."""
+    found = {}
+    items = enumerate(network) if isinstance(network, (list, tuple)) else vars(network).items()
+    for name, value in items:
+        if isinstance(value, tf.Variable):
+            found[f"{prefix}{name}"] = value
+        elif isinstance(value, tf.Module) or (
+            not str(name).startswith("_") and isinstance(value, (list, tuple))
+        ):
+            found |= _tensors(value, f"{prefix}{name}.")
+    return found
+
+
+def _fill(tensors, arrays, specification):
+    """Puts canonical arrays into {canonical name: variable}."""
+    for name, tensor in tensors.items():
+        role = specification[name].role
+        tensor.assign(tf.constant(arrays[name].transpose(_axes(role, arrays[name].ndim)), _dtype))
+
+
+def _mean(tensors):
+    # identity: a tensor made here carries the device that the collective asks for.
+    tensors = [tf.identity(tensor) for tensor in tensors]
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+
+@tf.function(reduce_retracing=True)
+def _gather_rows(tensor):
+    def gather_one(own):
+        return tf.distribute.get_replica_context().all_gather(tf.identity(own), axis=0)
+
+    return _strategy.run(gather_one, args=(tensor,))
+
+
+def _gather(tensor):
+    return _gather_rows(tensor).numpy()

@@ -18,7 +18,7 @@ class Convolution(nn.Layer):
     def __init__(self, in_channels, out_channels, kernel_size, stride):
         super().__init__()
         shape = [out_channels, in_channels, kernel_size, kernel_size]
-        self.weight = parameter(shape)
+        self.weight = parameter("weight", shape)
         self.stride = stride
         # Alike on all sides; "same" padding would shift the window of a strided convolution.
         self.padding = (kernel_size - 1) // 2
@@ -36,10 +36,10 @@ class BatchNorm(nn.Layer):
 
     def __init__(self, channels, config):
         super().__init__()
-        self.weight = parameter([channels])
-        self.bias = parameter([channels])
-        self.register_buffer("running_mean", buffer([channels]))
-        self.register_buffer("running_var", buffer([channels]))
+        self.weight = parameter("plain", [channels])
+        self.bias = parameter("plain", [channels])
+        self.running_mean = buffer("plain", [channels])
+        self.running_var = buffer("plain", [channels])
         self.momentum = config.batch_norm_momentum
         self.epsilon = config.batch_norm_epsilon
 
@@ -135,8 +135,8 @@ class Dense(nn.Layer):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = parameter([in_features, out_features])
-        self.bias = parameter([out_features])
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def forward(self, features):
         """features: [B, in].  Returns [B, out]."""

@@ -6,10 +6,14 @@ from common.frameworks import paddlepaddle as framework
 from common.parameters import ignore
 from common.run import Run
 from image_classification import data
+from image_classification.benchmark import BENCHMARK
 from image_classification.config import learning_rate
-from image_classification.paddlepaddle.model import ResNet, cross_entropy, normalize
 from image_classification.parameters import initial_parameters, specification
-from image_classification.quality import QUALITY
+
+from .model import ResNet, cross_entropy, normalize
+
+# The names that the optimizer has for its sums.
+SLOTS = {"velocity": "velocity"}
 
 
 class Trainer:
@@ -19,11 +23,11 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = ResNet(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, self.statistics = framework.split(self.network, self.specification)
+        self.weights, self.statistics = framework.load(self.network, parameters, self.specification)
         self.optimizer = paddle.optimizer.Momentum(
             learning_rate=0.0, momentum=config.momentum, parameters=list(self.weights.values())
         )
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.loss = framework.compiled(self.loss, config)
 
     def loss(self, batch, record):
@@ -71,9 +75,10 @@ class Trainer:
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
-        return self.compiled_step(framework.put(batch), learning_rate(self.config, step))
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate)
 
-    def compiled_step(self, batch, rate):
+    def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         with paddle.no_grad():
@@ -83,10 +88,10 @@ class Trainer:
 
     def predict(self, batch):
         """The likeliest class of each image.  Returns int64 [B], on the host."""
-        return framework.get(self.compiled_predict(framework.put(batch)))
+        return framework.get(self.predict_on_device(framework.put(batch)))
 
     @paddle.no_grad()
-    def compiled_predict(self, batch):
+    def predict_on_device(self, batch):
         """What predict does on the device."""
         images = normalize(batch["images"], self.config, framework.dtype())
         with framework.autocast(self.config):
@@ -94,20 +99,12 @@ class Trainer:
         return logits.argmax(axis=1)
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "velocity": framework.dump_slot(
-                self.optimizer, "velocity", self.weights, self.specification
-            ),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_slot(
-            self.optimizer, "velocity", self.weights, self.specification, state["velocity"]
-        )
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def lars_trust(config, weight, gradient):
@@ -120,7 +117,7 @@ def lars_trust(config, weight, gradient):
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, QUALITY, framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.frameworks.pytorch import buffer, parameter
 from image_classification.parameters import block_plan
 
 
@@ -17,7 +18,7 @@ class Convolution(nn.Module):
     def __init__(self, in_channels, out_channels, kernel_size, stride):
         super().__init__()
         shape = [out_channels, in_channels, kernel_size, kernel_size]
-        self.weight = nn.Parameter(torch.empty(shape))
+        self.weight = parameter("weight", shape)
         self.stride = stride
         # Alike on all sides; "same" padding would shift the window of a strided convolution.
         self.padding = (kernel_size - 1) // 2
@@ -35,10 +36,10 @@ class BatchNorm(nn.Module):
 
     def __init__(self, channels, config):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels))
-        self.bias = nn.Parameter(torch.empty(channels))
-        self.register_buffer("running_mean", torch.empty(channels))
-        self.register_buffer("running_var", torch.empty(channels))
+        self.weight = parameter("plain", [channels])
+        self.bias = parameter("plain", [channels])
+        self.running_mean = buffer("plain", [channels])
+        self.running_var = buffer("plain", [channels])
         self.momentum = config.batch_norm_momentum
         self.epsilon = config.batch_norm_epsilon
 
@@ -123,8 +124,8 @@ class Dense(nn.Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty([out_features, in_features]))
-        self.bias = nn.Parameter(torch.empty([out_features]))
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def forward(self, features):
         """features: [B, in].  Returns [B, out]."""

@@ -6,7 +6,7 @@ B batch, H height, W width, C channels, K classes.
 
 import tensorflow as tf
 
-from common.frameworks.tensorflow import variable
+from common.frameworks.tensorflow import buffer, compute_dtype, parameter
 from image_classification.parameters import block_plan
 
 
@@ -15,8 +15,8 @@ class Convolution(tf.Module):
 
     def __init__(self, in_channels, out_channels, kernel_size, stride):
         super().__init__()
-        shape = [kernel_size, kernel_size, in_channels, out_channels]
-        self.weight = variable(shape)
+        shape = [out_channels, in_channels, kernel_size, kernel_size]
+        self.weight = parameter("weight", shape)
         self.stride = stride
         # Alike on all sides; "same" padding would shift the window of a strided convolution.
         # At stride 1 the two are one, and "same" has the faster kernel (1.3 times, whole step).
@@ -26,7 +26,7 @@ class Convolution(tf.Module):
 
     def __call__(self, images):
         """images: [B, H, W, C].  Returns [B, H / stride, W / stride, out]."""
-        weight = tf.cast(self.weight, images.dtype)
+        images, weight = (tf.cast(x, compute_dtype()) for x in (images, self.weight))
         return tf.nn.conv2d(images, weight, strides=self.stride, padding=self.padding)
 
 
@@ -38,10 +38,10 @@ class BatchNorm(tf.Module):
 
     def __init__(self, channels, config):
         super().__init__()
-        self.weight = variable([channels])
-        self.bias = variable([channels])
-        self.running_mean = variable([channels], trainable=False)
-        self.running_var = variable([channels], trainable=False)
+        self.weight = parameter("plain", [channels])
+        self.bias = parameter("plain", [channels])
+        self.running_mean = buffer("plain", [channels])
+        self.running_var = buffer("plain", [channels])
         self.momentum = config.batch_norm_momentum
         self.epsilon = config.batch_norm_epsilon
 
@@ -146,13 +146,13 @@ class Dense(tf.Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = variable([in_features, out_features])
-        self.bias = variable([out_features])
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def __call__(self, features):
         """features: [B, in].  Returns [B, out]."""
-        weight = tf.cast(self.weight, features.dtype)
-        return tf.matmul(features, weight) + tf.cast(self.bias, features.dtype)
+        weight, bias = (tf.cast(x, compute_dtype()) for x in (self.weight, self.bias))
+        return tf.matmul(tf.cast(features, compute_dtype()), weight) + bias
 
 
 def normalize(images, config, dtype):

@@ -6,10 +6,14 @@ from common.frameworks import tensorflow as framework
 from common.parameters import ignore
 from common.run import Run
 from image_classification import data
+from image_classification.benchmark import BENCHMARK
 from image_classification.config import learning_rate
 from image_classification.parameters import initial_parameters, specification
-from image_classification.quality import QUALITY
-from image_classification.tensorflow.model import ResNet, cross_entropy, normalize
+
+from .model import ResNet, cross_entropy, normalize
+
+# The names that the optimizer has for its sums.
+SLOTS = {"velocity": "accum"}
 
 
 class Trainer:
@@ -19,18 +23,18 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = ResNet(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, self.statistics = framework.split(self.network, self.specification)
-        self.optimizer = {"velocity": framework.zeros_like(self.weights)}
+        self.weights, self.statistics = framework.load(self.network, parameters, self.specification)
+        self.optimizer = framework.Momentum(self.weights, momentum=config.momentum)
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.gradients = framework.compiled(self.gradients, config)
-        self.compiled_step = framework.compiled(self.compiled_step, config)
-        self.compiled_predict = framework.compiled(self.compiled_predict, config)
+        self.step_on_device = framework.compiled(self.step_on_device, config)
+        self.predict_on_device = framework.compiled(self.predict_on_device, config)
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
         images = normalize(batch["images"], self.config, framework.dtype())
-        images = tf.cast(images, framework.autocast(self.config))
-        logits = self.network(images, True, record)
+        with framework.autocast(self.config):
+            logits = self.network(images, True, record)
         logits = tf.cast(logits, framework.dtype())
         return cross_entropy(logits, batch["labels"], self.config.label_smoothing)
 
@@ -64,21 +68,16 @@ class Trainer:
                 gradient = rate * trust * (gradient + decay * weight)
             elif decay:
                 gradient = gradient + decay * weight
-            # Keras's SGD has the rate inside v, which is another formula once the rate changes.
-            tf.raw_ops.ResourceApplyMomentum(
-                var=weight.handle,
-                accum=self.optimizer["velocity"][name].handle,
-                lr=tf.constant(1.0, framework.dtype()) if lars else rate,
-                grad=gradient,
-                momentum=tf.constant(self.config.momentum, framework.dtype()),
-            )
+            gradients[name] = gradient
+        self.optimizer.learning_rate = framework.scalar(1.0) if lars else rate
+        self.optimizer.step(gradients)
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
-        rate = tf.constant(learning_rate(self.config, step), framework.dtype())
-        return self.compiled_step(framework.put(batch), rate)
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate)
 
-    def compiled_step(self, batch, rate):
+    def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         self.update(framework.average(gradients), rate)
@@ -87,30 +86,22 @@ class Trainer:
 
     def predict(self, batch):
         """The likeliest class of each image.  Returns int64 [B], on the host."""
-        return framework.get(self.compiled_predict(framework.put(batch)))
+        return framework.get(self.predict_on_device(framework.put(batch)))
 
-    def compiled_predict(self, batch):
+    def predict_on_device(self, batch):
         """What predict does on the device."""
         images = normalize(batch["images"], self.config, framework.dtype())
-        images = tf.cast(images, framework.autocast(self.config))
-        logits = self.network(images, False, ignore)
+        with framework.autocast(self.config):
+            logits = self.network(images, False, ignore)
         return tf.argmax(logits, axis=1)
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "velocity": framework.dump_slot(
-                self.optimizer, "velocity", self.weights, self.specification
-            ),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_slot(
-            self.optimizer, "velocity", self.weights, self.specification, state["velocity"]
-        )
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def lars_trust(config, weight, gradient):
@@ -123,7 +114,7 @@ def lars_trust(config, weight, gradient):
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, QUALITY, framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

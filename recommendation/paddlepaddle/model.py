@@ -16,7 +16,7 @@ class Embedding(nn.Layer):
 
     def __init__(self, rows, size):
         super().__init__()
-        self.weight = parameter([rows, size])
+        self.weight = parameter("plain", [rows, size])
 
     def forward(self, numbers):
         """numbers: int64 [B].  Returns [B, size]; the gradient is dense, a row for every number."""
@@ -28,8 +28,8 @@ class Dense(nn.Layer):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = parameter([in_features, out_features])
-        self.bias = parameter([out_features])
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def forward(self, features):
         """features: [B, in].  Returns [B, out]."""

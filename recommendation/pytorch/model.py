@@ -8,13 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.frameworks.pytorch import parameter
+
 
 class Embedding(nn.Module):
     """A vector for each of so many users or items."""
 
     def __init__(self, rows, size):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty([rows, size]))
+        self.weight = parameter("plain", [rows, size])
 
     def forward(self, numbers):
         """numbers: int64 [B].  Returns [B, size]; the gradient is dense, a row for every number."""
@@ -26,8 +28,8 @@ class Dense(nn.Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty([out_features, in_features]))
-        self.bias = nn.Parameter(torch.empty([out_features]))
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def forward(self, features):
         """features: [B, in].  Returns [B, out]."""

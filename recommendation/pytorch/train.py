@@ -6,10 +6,14 @@ from common.frameworks import pytorch as framework
 from common.parameters import ignore
 from common.run import Run
 from recommendation import data
+from recommendation.benchmark import BENCHMARK
 from recommendation.config import learning_rate
 from recommendation.parameters import initial_parameters, specification
-from recommendation.pytorch.model import NeuMF, binary_cross_entropy
-from recommendation.quality import QUALITY
+
+from .model import NeuMF, binary_cross_entropy
+
+# The names that the optimizer has for its sums.
+SLOTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
 
 class Trainer:
@@ -19,8 +23,7 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = NeuMF(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, _ = framework.split(self.network, self.specification)
+        self.weights, _ = framework.load(self.network, parameters, self.specification)
         self.optimizer = torch.optim.Adam(
             self.weights.values(),
             lr=0.0,
@@ -28,12 +31,7 @@ class Trainer:
             eps=config.adam_epsilon,
             fused=True,  # one pass over the memory: the embeddings make Adam most of a step
         )
-        for weight in self.weights.values():  # now: the first step finds what a resumed one finds
-            self.optimizer.state[weight] = {
-                "step": torch.zeros([], dtype=torch.float32, device=weight.device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.loss = framework.compiled(self.loss, config)
 
     def loss(self, batch, record):
@@ -64,15 +62,16 @@ class Trainer:
         """
         for name, weight in self.weights.items():
             weight.grad = gradients[name]
-            self.optimizer.state[weight]["step"].fill_(step)
+        framework.set_step(self.optimizer, self.weights, step)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
-        return self.compiled_step(framework.put(batch), learning_rate(self.config, step), step)
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate, framework.scalar(step))
 
-    def compiled_step(self, batch, rate, step):
+    def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         with torch.no_grad():
@@ -81,10 +80,10 @@ class Trainer:
 
     def predict(self, batch):
         """A score for each candidate of each user.  Returns float [B, N + 1], on the host."""
-        return framework.get(self.compiled_predict(framework.put(batch)))
+        return framework.get(self.predict_on_device(framework.put(batch)))
 
     @torch.no_grad()
-    def compiled_predict(self, batch):
+    def predict_on_device(self, batch):
         """What predict does on the device.  Logits: the sigmoid would rank them alike."""
         items = batch["items"]  # [B, N + 1]
         users = batch["users"][:, None].expand(items.shape)  # [B, N + 1]
@@ -93,32 +92,17 @@ class Trainer:
         return logits.reshape(items.shape)
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "first_moment": framework.dump_slot(
-                self.optimizer, "exp_avg", self.weights, self.specification
-            ),
-            "second_moment": framework.dump_slot(
-                self.optimizer, "exp_avg_sq", self.weights, self.specification
-            ),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        first, second = state["first_moment"], state["second_moment"]
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_slot(
-            self.optimizer, "exp_avg", self.weights, self.specification, first
-        )
-        framework.load_slot(
-            self.optimizer, "exp_avg_sq", self.weights, self.specification, second
-        )
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, QUALITY, framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

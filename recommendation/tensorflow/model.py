@@ -6,7 +6,7 @@ B pairs of a user and an item, D vector size.
 
 import tensorflow as tf
 
-from common.frameworks.tensorflow import autocast, variable
+from common.frameworks.tensorflow import compute_dtype, parameter
 
 
 class Embedding(tf.Module):
@@ -14,7 +14,7 @@ class Embedding(tf.Module):
 
     def __init__(self, rows, size):
         super().__init__()
-        self.weight = variable([rows, size])
+        self.weight = parameter("plain", [rows, size])
 
     def __call__(self, numbers):
         """numbers: int64 [B].  Returns [B, size]; the gradient is dense, a row for every number."""
@@ -26,13 +26,13 @@ class Dense(tf.Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = variable([in_features, out_features])
-        self.bias = variable([out_features])
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def __call__(self, features):
         """features: [B, in].  Returns [B, out]."""
-        weight = tf.cast(self.weight, features.dtype)
-        return tf.matmul(features, weight) + tf.cast(self.bias, features.dtype)
+        weight, bias = (tf.cast(x, compute_dtype()) for x in (self.weight, self.bias))
+        return tf.matmul(tf.cast(features, compute_dtype()), weight) + bias
 
 
 class NeuMF(tf.Module):
@@ -49,7 +49,6 @@ class NeuMF(tf.Module):
         sizes = zip(config.mlp_sizes, config.mlp_sizes[1:])
         self.mlp = [Dense(*pair) for pair in sizes]
         self.output = Dense(config.mf_size + config.mlp_sizes[-1], 1)
-        self.dtype = autocast(config)
 
     def __call__(self, users, items, record):
         """users, items: int64 [B].  Returns logits [B]; record(name, activation) sees each."""
@@ -57,11 +56,10 @@ class NeuMF(tf.Module):
         record("mf", mf)
         x = tf.concat([self.mlp_user(users), self.mlp_item(items)], axis=1)  # [B, mlp_sizes[0]]
         record("mlp_input", x)
-        mf, x = tf.cast(mf, self.dtype), tf.cast(x, self.dtype)
         for index, layer in enumerate(self.mlp):
             x = tf.nn.relu(layer(x))  # [B, mlp_sizes[index + 1]]
             record(f"mlp.{index}", x)
-        x = tf.concat([mf, x], axis=1)  # [B, mf_size + mlp_sizes[-1]]
+        x = tf.concat([tf.cast(mf, x.dtype), x], axis=1)  # [B, mf_size + mlp_sizes[-1]]
         logits = self.output(x)[:, 0]  # [B]
         record("logits", logits)
         return logits

@@ -6,10 +6,14 @@ from common.frameworks import tensorflow as framework
 from common.parameters import ignore
 from common.run import Run
 from recommendation import data
+from recommendation.benchmark import BENCHMARK
 from recommendation.config import learning_rate
-from recommendation.parameters import OPTIMIZER_SUMS, initial_parameters, specification
-from recommendation.quality import QUALITY
-from recommendation.tensorflow.model import NeuMF, binary_cross_entropy
+from recommendation.parameters import initial_parameters, specification
+
+from .model import NeuMF, binary_cross_entropy
+
+# The names that the optimizer has for its sums.
+SLOTS = {"first_moment": "m", "second_moment": "v"}
 
 
 class Trainer:
@@ -19,16 +23,22 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = NeuMF(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, _ = framework.split(self.network, self.specification)
-        self.optimizer = {slot: framework.zeros_like(self.weights) for slot in OPTIMIZER_SUMS}
+        self.weights, _ = framework.load(self.network, parameters, self.specification)
+        self.optimizer = framework.Adam(
+            self.weights,
+            beta1=config.adam_beta1,
+            beta2=config.adam_beta2,
+            epsilon=config.adam_epsilon,
+        )
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.gradients = framework.compiled(self.gradients, config)
-        self.compiled_step = framework.compiled(self.compiled_step, config)
-        self.compiled_predict = framework.compiled(self.compiled_predict, config)
+        self.step_on_device = framework.compiled(self.step_on_device, config)
+        self.predict_on_device = framework.compiled(self.predict_on_device, config)
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
-        logits = self.network(batch["users"], batch["items"], record)
+        with framework.autocast(self.config):
+            logits = self.network(batch["users"], batch["items"], record)
         logits = tf.cast(logits, framework.dtype())
         labels = tf.cast(batch["labels"], framework.dtype())
         return binary_cross_entropy(logits, labels)
@@ -53,29 +63,16 @@ class Trainer:
         m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
         w = w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
         """
-        power1 = self.config.adam_beta1 ** (step + 1.0)
-        power2 = self.config.adam_beta2 ** (step + 1.0)
-        for name, weight in self.weights.items():
-            tf.raw_ops.ResourceApplyAdam(
-                var=weight.handle,
-                m=self.optimizer["first_moment"][name].handle,
-                v=self.optimizer["second_moment"][name].handle,
-                beta1_power=power1,
-                beta2_power=power2,
-                lr=rate,
-                beta1=tf.constant(self.config.adam_beta1, framework.dtype()),
-                beta2=tf.constant(self.config.adam_beta2, framework.dtype()),
-                # The kernel adds epsilon to the uncorrected root of v.
-                epsilon=self.config.adam_epsilon * tf.sqrt(1.0 - power2),
-                grad=gradients[name],
-            )
+        framework.set_step(self.optimizer, self.weights, step)
+        self.optimizer.learning_rate = rate
+        self.optimizer.step(gradients)
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
-        rate = tf.constant(learning_rate(self.config, step), framework.dtype())
-        return self.compiled_step(framework.put(batch), rate, tf.constant(step, framework.dtype()))
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate, framework.scalar(step))
 
-    def compiled_step(self, batch, rate, step):
+    def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         self.update(framework.average(gradients), rate, step)
@@ -83,42 +80,28 @@ class Trainer:
 
     def predict(self, batch):
         """A score for each candidate of each user.  Returns float [B, N + 1], on the host."""
-        return framework.get(self.compiled_predict(framework.put(batch)))
+        return framework.get(self.predict_on_device(framework.put(batch)))
 
-    def compiled_predict(self, batch):
+    def predict_on_device(self, batch):
         """What predict does on the device.  Logits: the sigmoid would rank them alike."""
         items = batch["items"]  # [B, N + 1]
         users = tf.broadcast_to(batch["users"][:, None], tf.shape(items))  # [B, N + 1]
-        logits = self.network(tf.reshape(users, [-1]), tf.reshape(items, [-1]), ignore)
+        with framework.autocast(self.config):
+            logits = self.network(tf.reshape(users, [-1]), tf.reshape(items, [-1]), ignore)
         return tf.reshape(logits, tf.shape(items))
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "first_moment": framework.dump_slot(
-                self.optimizer, "first_moment", self.weights, self.specification
-            ),
-            "second_moment": framework.dump_slot(
-                self.optimizer, "second_moment", self.weights, self.specification
-            ),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        first, second = state["first_moment"], state["second_moment"]
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_slot(
-            self.optimizer, "first_moment", self.weights, self.specification, first
-        )
-        framework.load_slot(
-            self.optimizer, "second_moment", self.weights, self.specification, second
-        )
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, QUALITY, framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

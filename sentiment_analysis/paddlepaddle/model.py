@@ -20,7 +20,7 @@ class Embedding(nn.Layer):
 
     def __init__(self, num_words, size):
         super().__init__()
-        self.weight = parameter([num_words, size])
+        self.weight = parameter("plain", [num_words, size])
 
     def forward(self, tokens):
         """tokens: int32 [T].  Returns [T, E]."""
@@ -38,8 +38,8 @@ class SequenceConvolution(nn.Layer):
     def __init__(self, window, config):
         super().__init__()
         shape = [config.num_filters, config.embedding_size, window]
-        self.weight = parameter(shape)
-        self.bias = parameter([config.num_filters])
+        self.weight = parameter("weight", shape)
+        self.bias = parameter("plain", [config.num_filters])
         self.window = window
         self.first = halo(config)[0] - window // 2
         self.block_size = config.block_size
@@ -65,8 +65,8 @@ class Dense(nn.Layer):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = parameter([in_features, out_features])
-        self.bias = parameter([out_features])
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def forward(self, features):
         """features: [B, in].  Returns [B, out]."""

@@ -6,10 +6,11 @@ from common.frameworks import paddlepaddle as framework
 from common.parameters import ignore
 from common.run import Run
 from sentiment_analysis import data
+from sentiment_analysis.benchmark import BENCHMARK
 from sentiment_analysis.config import learning_rate
-from sentiment_analysis.paddlepaddle.model import SequenceCNN, cross_entropy
 from sentiment_analysis.parameters import initial_parameters, specification
-from sentiment_analysis.quality import QUALITY
+
+from .model import SequenceCNN, cross_entropy
 
 
 class Trainer:
@@ -19,10 +20,8 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = SequenceCNN(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, _ = framework.split(self.network, self.specification)
-        self.first_moment = {n: paddle.zeros_like(weight) for n, weight in self.weights.items()}
-        self.second_moment = {n: paddle.zeros_like(weight) for n, weight in self.weights.items()}
+        self.weights, _ = framework.load(self.network, parameters, self.specification)
+        self.sums = framework.make_sums(None, self.weights, BENCHMARK.optimizer_sums)
         self.loss = framework.compiled(self.loss, config)
 
     def loss(self, batch, record):
@@ -54,7 +53,7 @@ class Trainer:
         rows = (seen > 0).astype(seen.dtype)[:, None]  # [words, 1]
         for name, weight in self.weights.items():
             gradient = gradients[name]
-            first, second = self.first_moment[name], self.second_moment[name]
+            first, second = self.sums["first_moment"][name], self.sums["second_moment"][name]
             share = rows if name == "embedding.weight" else 1.0
             first.add_(share * (1.0 - beta1) * (gradient - first))
             second.add_(share * (1.0 - beta2) * (gradient * gradient - second))
@@ -62,9 +61,10 @@ class Trainer:
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
-        return self.compiled_step(framework.put(batch), learning_rate(self.config, step))
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate)
 
-    def compiled_step(self, batch, rate):
+    def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         with paddle.no_grad():
@@ -75,33 +75,27 @@ class Trainer:
 
     def predict(self, batch):
         """The likelier class of each review.  Returns int64 [B], on the host."""
-        return framework.get(self.compiled_predict(framework.put(batch)))
+        return framework.get(self.predict_on_device(framework.put(batch)))
 
     @paddle.no_grad()
-    def compiled_predict(self, batch):
+    def predict_on_device(self, batch):
         """What predict does on the device."""
         with framework.autocast(self.config):
             logits = self.network(batch["tokens"], batch["blocks"], ignore)
         return logits.argmax(axis=1)
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "first_moment": framework.dump_tensors(self.first_moment, self.specification),
-            "second_moment": framework.dump_tensors(self.second_moment, self.specification),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_tensors(self.first_moment, state["first_moment"], self.specification)
-        framework.load_tensors(self.second_moment, state["second_moment"], self.specification)
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, QUALITY, framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.frameworks.pytorch import parameter
 from sentiment_analysis.config import halo
 
 
@@ -17,7 +18,7 @@ class Embedding(nn.Module):
 
     def __init__(self, num_words, size):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty([num_words, size]))
+        self.weight = parameter("plain", [num_words, size])
 
     def forward(self, tokens):
         """tokens: int32 [T].  Returns [T, E]."""
@@ -35,8 +36,8 @@ class SequenceConvolution(nn.Module):
     def __init__(self, window, config):
         super().__init__()
         shape = [config.num_filters, config.embedding_size, window]
-        self.weight = nn.Parameter(torch.empty(shape))
-        self.bias = nn.Parameter(torch.empty([config.num_filters]))
+        self.weight = parameter("weight", shape)
+        self.bias = parameter("plain", [config.num_filters])
         self.window = window
         self.first = halo(config)[0] - window // 2
         self.block_size = config.block_size
@@ -61,8 +62,8 @@ class Dense(nn.Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty([out_features, in_features]))
-        self.bias = nn.Parameter(torch.empty([out_features]))
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def forward(self, features):
         """features: [B, in].  Returns [B, out]."""

@@ -9,7 +9,7 @@ import math
 
 import tensorflow as tf
 
-from common.frameworks.tensorflow import autocast, variable
+from common.frameworks.tensorflow import compute_dtype, parameter
 from sentiment_analysis.config import halo
 
 
@@ -18,7 +18,7 @@ class Embedding(tf.Module):
 
     def __init__(self, num_words, size):
         super().__init__()
-        self.weight = variable([num_words, size])
+        self.weight = parameter("plain", [num_words, size])
 
     def __call__(self, tokens):
         """tokens: int32 [T].  Returns [T, E]."""
@@ -35,9 +35,9 @@ class SequenceConvolution(tf.Module):
 
     def __init__(self, window, config):
         super().__init__()
-        shape = [window, config.embedding_size, config.num_filters]
-        self.weight = variable(shape)
-        self.bias = variable([config.num_filters])
+        shape = [config.num_filters, config.embedding_size, window]
+        self.weight = parameter("weight", shape)
+        self.bias = parameter("plain", [config.num_filters])
         self.window = window
         self.first = halo(config)[0] - window // 2
         self.block_size = config.block_size
@@ -57,7 +57,7 @@ class SequenceConvolution(tf.Module):
         x = tf.gather(x, blocks)  # [B, M, C]
         x = tf.reduce_max(x, axis=1)  # [B, C]
         # Bias and ELU last: both keep the order of what they are given, so the greatest stays it.
-        return tf.nn.elu(x + tf.cast(self.bias, x.dtype))
+        return tf.nn.elu(tf.cast(x, self.bias.dtype) + self.bias)
 
 
 class Dense(tf.Module):
@@ -65,13 +65,13 @@ class Dense(tf.Module):
 
     def __init__(self, in_features, out_features):
         super().__init__()
-        self.weight = variable([in_features, out_features])
-        self.bias = variable([out_features])
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features])
 
     def __call__(self, features):
         """features: [B, in].  Returns [B, out]."""
-        weight = tf.cast(self.weight, features.dtype)
-        return tf.matmul(features, weight) + tf.cast(self.bias, features.dtype)
+        weight, bias = (tf.cast(x, compute_dtype()) for x in (self.weight, self.bias))
+        return tf.matmul(tf.cast(features, compute_dtype()), weight) + bias
 
 
 class SequenceCNN(tf.Module):
@@ -84,14 +84,14 @@ class SequenceCNN(tf.Module):
         self.convolutions = [SequenceConvolution(window, config) for window in config.windows]
         self.classifier = Dense(len(config.windows) * config.num_filters, config.num_classes)
         self.empty = config.vocabulary_size
-        self.dtype = autocast(config)
 
     def __call__(self, tokens, blocks, record):
         """tokens, blocks: see data.pack.  Returns logits [B, K]; record(name, activation)."""
-        words = tf.cast(self.embedding(tokens), self.dtype)  # [before + T + after, E]
+        words = self.embedding(tokens)  # [before + T + after, E]
         record("embedding", words)
         before, after = self.halo
         inner = tokens[before : tf.size(tokens) - after]  # [T]
+        words = tf.cast(words, compute_dtype())  # once for all convolutions
         beyond = tf.zeros_like(inner, dtype=words.dtype)
         beyond = tf.where(inner == self.empty, tf.constant(-math.inf, words.dtype), beyond)
         features = []

@@ -6,10 +6,11 @@ from common.frameworks import tensorflow as framework
 from common.parameters import ignore
 from common.run import Run
 from sentiment_analysis import data
+from sentiment_analysis.benchmark import BENCHMARK
 from sentiment_analysis.config import learning_rate
 from sentiment_analysis.parameters import initial_parameters, specification
-from sentiment_analysis.quality import QUALITY
-from sentiment_analysis.tensorflow.model import SequenceCNN, cross_entropy
+
+from .model import SequenceCNN, cross_entropy
 
 
 class Trainer:
@@ -19,10 +20,8 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = SequenceCNN(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, _ = framework.split(self.network, self.specification)
-        self.first_moment = framework.zeros_like(self.weights)
-        self.second_moment = framework.zeros_like(self.weights)
+        self.weights, _ = framework.load(self.network, parameters, self.specification)
+        self.sums = framework.make_sums(None, self.weights, BENCHMARK.optimizer_sums)
         # One graph for all shapes: a graph for one may round otherwise, and a resumed run starts
         # with another shape than the first.
         batch = {
@@ -33,12 +32,13 @@ class Trainer:
         }
         rate = tf.TensorSpec([], framework.dtype())
         self.gradients = framework.compiled(self.gradients, config, [batch])
-        self.compiled_step = framework.compiled(self.compiled_step, config, [batch, rate])
-        self.compiled_predict = framework.compiled(self.compiled_predict, config, [batch])
+        self.step_on_device = framework.compiled(self.step_on_device, config, [batch, rate])
+        self.predict_on_device = framework.compiled(self.predict_on_device, config, [batch])
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
-        logits = self.network(batch["tokens"], batch["blocks"], record)
+        with framework.autocast(self.config):
+            logits = self.network(batch["tokens"], batch["blocks"], record)
         logits = tf.cast(logits, framework.dtype())
         return cross_entropy(logits, batch["labels"])
 
@@ -65,7 +65,7 @@ class Trainer:
         rows = tf.cast(seen > 0, seen.dtype)[:, None]  # [words, 1]
         for name, weight in self.weights.items():
             gradient = gradients[name]
-            first, second = self.first_moment[name], self.second_moment[name]
+            first, second = self.sums["first_moment"][name], self.sums["second_moment"][name]
             share = rows if name == "embedding.weight" else 1.0
             first.assign_add(share * (1.0 - beta1) * (gradient - first))
             second.assign_add(share * (1.0 - beta2) * (gradient * gradient - second))
@@ -73,10 +73,10 @@ class Trainer:
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
-        rate = tf.constant(learning_rate(self.config, step), framework.dtype())
-        return self.compiled_step(framework.put(batch), rate)
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate)
 
-    def compiled_step(self, batch, rate):
+    def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         gradients["seen"] = tf.cast(batch["seen"], framework.dtype())
@@ -86,31 +86,26 @@ class Trainer:
 
     def predict(self, batch):
         """The likelier class of each review.  Returns int64 [B], on the host."""
-        return framework.get(self.compiled_predict(framework.put(batch)))
+        return framework.get(self.predict_on_device(framework.put(batch)))
 
-    def compiled_predict(self, batch):
+    def predict_on_device(self, batch):
         """What predict does on the device."""
-        logits = self.network(batch["tokens"], batch["blocks"], ignore)
+        with framework.autocast(self.config):
+            logits = self.network(batch["tokens"], batch["blocks"], ignore)
         return tf.argmax(logits, axis=1)
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "first_moment": framework.dump_tensors(self.first_moment, self.specification),
-            "second_moment": framework.dump_tensors(self.second_moment, self.specification),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_tensors(self.first_moment, state["first_moment"], self.specification)
-        framework.load_tensors(self.second_moment, state["second_moment"], self.specification)
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, QUALITY, framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

@@ -10,8 +10,8 @@ import pytest
 
 from common.errors import UserError
 from translation import config
+from translation.formulas import positions, smoothed_label
 from translation.parameters import initial_parameters, points, specification
-from translation.sequence import positions, smoothed_label
 
 
 def count(profile):

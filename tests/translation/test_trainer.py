@@ -10,7 +10,7 @@ import pytest
 from translation import parameters
 from translation.config import QUICK, REFERENCE
 from translation.data import bucket_bounds
-from translation.sequence import positions
+from translation.formulas import positions
 
 SMALL = dataclasses.replace(
     QUICK, seed=1, precision="fp64", vocabulary_size=30, hidden_size=16, filter_size=24,

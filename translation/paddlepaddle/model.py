@@ -11,7 +11,7 @@ from paddle import nn
 
 from common.frameworks.paddlepaddle import dtype, parameter
 from common.parameters import ignore
-from translation.sequence import MASKED, positions, smoothed_label
+from translation.formulas import MASKED, positions, smoothed_label
 
 
 class LayerNorm(nn.Layer):
@@ -19,8 +19,8 @@ class LayerNorm(nn.Layer):
 
     def __init__(self, size):
         super().__init__()
-        self.weight = parameter([size])
-        self.bias = parameter([size])
+        self.weight = parameter("plain", [size])
+        self.bias = parameter("plain", [size])
 
     def forward(self, x):
         """x: [B, T, D].  Returns [B, T, D]."""
@@ -32,8 +32,8 @@ class Dense(nn.Layer):
 
     def __init__(self, in_features, out_features, bias):
         super().__init__()
-        self.weight = parameter([in_features, out_features])
-        self.bias = parameter([out_features]) if bias else None
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features]) if bias else None
 
     def forward(self, x):
         """x: [B, T, in].  Returns [B, T, out]."""
@@ -45,7 +45,7 @@ class Embedding(nn.Layer):
 
     def __init__(self, num_pieces, size):
         super().__init__()
-        self.weight = parameter([num_pieces, size])
+        self.weight = parameter("plain", [num_pieces, size])
         self.scale = size**0.5
 
     def forward(self, pieces):

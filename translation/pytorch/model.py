@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from common.frameworks.pytorch import dtype, parameter
 from common.parameters import ignore
-from translation.sequence import MASKED, positions, smoothed_label
+from translation.formulas import MASKED, positions, smoothed_label
 
 
 class LayerNorm(nn.Module):
@@ -18,8 +19,8 @@ class LayerNorm(nn.Module):
 
     def __init__(self, size):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(size))
-        self.bias = nn.Parameter(torch.empty(size))
+        self.weight = parameter("plain", [size])
+        self.bias = parameter("plain", [size])
 
     def forward(self, x):
         """x: [B, T, D].  Returns [B, T, D]."""
@@ -31,8 +32,8 @@ class Dense(nn.Module):
 
     def __init__(self, in_features, out_features, bias):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(out_features, in_features))
-        self.bias = nn.Parameter(torch.empty(out_features)) if bias else None
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features]) if bias else None
 
     def forward(self, x):
         """x: [B, T, in].  Returns [B, T, out]."""
@@ -44,7 +45,7 @@ class Embedding(nn.Module):
 
     def __init__(self, num_pieces, size):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_pieces, size))
+        self.weight = parameter("plain", [num_pieces, size])
         self.scale = size**0.5
 
     def forward(self, pieces):
@@ -138,8 +139,8 @@ class Transformer(nn.Module):
         self.encoder_norm = LayerNorm(config.hidden_size)
         self.decoder = nn.ModuleList([DecoderLayer(config) for _ in range(config.num_layers)])
         self.decoder_norm = LayerNorm(config.hidden_size)
-        table = torch.from_numpy(positions(config.max_positions, config.hidden_size))
-        self.register_buffer("positions", table.to(torch.get_default_dtype()), persistent=False)
+        table = positions(config.max_positions, config.hidden_size)
+        self.register_buffer("positions", torch.from_numpy(table).to(dtype()), persistent=False)
 
     def forward(self, sources, targets, dropout, record):
         """sources: int32 [B, S].  targets: int32 [B, T], of which each place is foretold.

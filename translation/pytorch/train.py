@@ -7,10 +7,14 @@ from common.parameters import ignore
 from common.run import Run
 from translation import data
 from translation.beam_search import decode
+from translation.benchmark import BENCHMARK
 from translation.config import learning_rate
 from translation.parameters import initial_parameters, specification
-from translation.pytorch.model import Transformer, best_extensions, smoothed_cross_entropy
-from translation.quality import quality
+
+from .model import Transformer, best_extensions, smoothed_cross_entropy
+
+# The names that the optimizer has for its sums.
+SLOTS = {"first_moment": "exp_avg", "second_moment": "exp_avg_sq"}
 
 
 class Trainer:
@@ -20,8 +24,7 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = Transformer(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, _ = framework.split(self.network, self.specification)
+        self.weights, _ = framework.load(self.network, parameters, self.specification)
         self.optimizer = torch.optim.Adam(
             self.weights.values(),
             lr=0.0,
@@ -29,12 +32,7 @@ class Trainer:
             eps=config.adam_epsilon,
             fused=True,  # one pass over the memory
         )
-        for weight in self.weights.values():  # now: the first step finds what a resumed one finds
-            self.optimizer.state[weight] = {
-                "step": torch.zeros([], dtype=torch.float32, device=weight.device),
-                "exp_avg": torch.zeros_like(weight),
-                "exp_avg_sq": torch.zeros_like(weight),
-            }
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.loss = framework.compiled(self.loss, config)
 
     def loss(self, batch, record):
@@ -71,16 +69,17 @@ class Trainer:
         """
         for name, weight in self.weights.items():
             weight.grad = gradients[name]
-            self.optimizer.state[weight]["step"].fill_(step)
+        framework.set_step(self.optimizer, self.weights, step)
         self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
         framework.seed(self.config.seed, step)  # of dropout
-        return self.compiled_step(framework.put(batch), learning_rate(self.config, step), step)
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate, framework.scalar(step))
 
-    def compiled_step(self, batch, rate, step):
+    def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         with torch.no_grad():
@@ -112,32 +111,17 @@ class Trainer:
         return best_extensions(logits, beams["scores"].to(framework.dtype())), past
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "first_moment": framework.dump_slot(
-                self.optimizer, "exp_avg", self.weights, self.specification
-            ),
-            "second_moment": framework.dump_slot(
-                self.optimizer, "exp_avg_sq", self.weights, self.specification
-            ),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        first, second = state["first_moment"], state["second_moment"]
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_slot(
-            self.optimizer, "exp_avg", self.weights, self.specification, first
-        )
-        framework.load_slot(
-            self.optimizer, "exp_avg_sq", self.weights, self.specification, second
-        )
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, quality(config), framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

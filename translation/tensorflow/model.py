@@ -7,9 +7,9 @@ V vocabulary.
 
 import tensorflow as tf
 
-from common.frameworks.tensorflow import autocast, dtype, variable
+from common.frameworks.tensorflow import compute_dtype, dtype, parameter
 from common.parameters import ignore
-from translation.sequence import MASKED, positions, smoothed_label
+from translation.formulas import MASKED, positions, smoothed_label
 
 
 class LayerNorm(tf.Module):
@@ -17,15 +17,13 @@ class LayerNorm(tf.Module):
 
     def __init__(self, size):
         super().__init__()
-        self.weight = variable([size])
-        self.bias = variable([size])
+        self.weight = parameter("plain", [size])
+        self.bias = parameter("plain", [size])
 
     def __call__(self, x):
         """x: [B, T, D].  Returns [B, T, D]."""
-        y = tf.cast(x, dtype())  # moments in bfloat16 would be coarse
-        mean, variance = tf.nn.moments(y, axes=[2], keepdims=True)
-        y = tf.nn.batch_normalization(y, mean, variance, self.bias, self.weight, 1e-6)
-        return tf.cast(y, x.dtype)
+        mean, variance = tf.nn.moments(x, axes=[2], keepdims=True)
+        return tf.nn.batch_normalization(x, mean, variance, self.bias, self.weight, 1e-6)
 
 
 class Dense(tf.Module):
@@ -33,13 +31,13 @@ class Dense(tf.Module):
 
     def __init__(self, in_features, out_features, bias):
         super().__init__()
-        self.weight = variable([in_features, out_features])
-        self.bias = variable([out_features]) if bias else None
+        self.weight = parameter("weight", [out_features, in_features])
+        self.bias = parameter("plain", [out_features]) if bias else None
 
     def __call__(self, x):
         """x: [B, T, in].  Returns [B, T, out]."""
-        y = rows_matmul(x, tf.cast(self.weight, x.dtype))
-        return y if self.bias is None else y + tf.cast(self.bias, x.dtype)
+        y = rows_matmul(x, self.weight)
+        return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
 
 
 class Embedding(tf.Module):
@@ -47,7 +45,7 @@ class Embedding(tf.Module):
 
     def __init__(self, num_pieces, size):
         super().__init__()
-        self.weight = variable([num_pieces, size])
+        self.weight = parameter("plain", [num_pieces, size])
         self.scale = size**0.5
 
     def __call__(self, pieces):
@@ -57,7 +55,7 @@ class Embedding(tf.Module):
 
     def logits(self, x):
         """x: [B, T, D].  Returns [B, T, V]."""
-        return rows_matmul(x, tf.cast(self.weight, x.dtype), transpose_b=True)
+        return rows_matmul(x, self.weight, transpose_b=True)
 
 
 class Attention(tf.Module):
@@ -92,13 +90,15 @@ class Attention(tf.Module):
         keys, values = memory or self.keys_and_values(normed)
         queries = self.heads(self.query(normed))
         scores = tf.matmul(queries * keys.shape[3] ** -0.5, keys, transpose_b=True)
+        scores = tf.cast(scores, dtype())  # [B, H, T, S]
         if mask is None:
             earlier = tf.linalg.band_part(tf.ones(tf.shape(scores)[2:], scores.dtype), -1, 0)
             mask = (1.0 - earlier) * MASKED  # [T, T]
         weights = drop(tf.nn.softmax(scores + mask), dropout)  # [B, H, T, S]
+        weights = tf.cast(weights, values.dtype)
         seen = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])  # [B, T, H, D / H]
         seen = self.output(tf.reshape(seen, tf.shape(x)))  # [B, T, D]
-        return x + drop(seen, dropout)
+        return x + tf.cast(drop(seen, dropout), x.dtype)
 
 
 class FeedForward(tf.Module):
@@ -113,7 +113,7 @@ class FeedForward(tf.Module):
     def __call__(self, x, dropout):
         """x: [B, T, D].  Returns [B, T, D]."""
         hidden = tf.nn.relu(self.hidden(self.norm(x)))
-        return x + drop(self.output(drop(hidden, dropout)), dropout)
+        return x + tf.cast(drop(self.output(drop(hidden, dropout)), dropout), x.dtype)
 
 
 class EncoderLayer(tf.Module):
@@ -147,7 +147,6 @@ class Transformer(tf.Module):
         self.decoder_norm = LayerNorm(config.hidden_size)
         table = positions(config.max_positions, config.hidden_size)
         self.positions = tf.constant(table, dtype())
-        self.dtype = autocast(config)
 
     def __call__(self, sources, targets, dropout, record):
         """sources: int32 [B, S].  targets: int32 [B, T], of which each place is foretold.
@@ -158,7 +157,7 @@ class Transformer(tf.Module):
         memories = self.memorize(x)
         x = tf.pad(self.embedding(targets), [[0, 0], [1, 0], [0, 0]])[:, :-1]  # zeros first
         x = x + self.positions[: tf.shape(targets)[1]]  # [B, T, D]
-        x = drop(tf.cast(x, self.dtype), dropout)
+        x = drop(x, dropout)
         record("target", x)
         for index, layer in enumerate(self.decoder):
             x = layer.self_attention(x, None, None, dropout)
@@ -176,8 +175,8 @@ class Transformer(tf.Module):
     def encode(self, sources, dropout, record):
         """sources: int32 [B, S].  Returns [B, S, D], and the mask [B, 1, 1, S] of its pieces."""
         x = self.embedding(sources) + self.positions[: tf.shape(sources)[1]]
-        mask = tf.cast(sources == 0, self.dtype)[:, None, None] * MASKED
-        x = drop(tf.cast(x, self.dtype), dropout)
+        mask = tf.cast(sources == 0, x.dtype)[:, None, None] * MASKED
+        x = drop(x, dropout)
         record("source", x)
         for index, layer in enumerate(self.encoder):
             x = layer.self_attention(x, None, mask, dropout)
@@ -197,7 +196,8 @@ class Transformer(tf.Module):
         x, mask = self.encode(sources, 0.0, ignore)
         heads = self.decoder[0].self_attention.num_heads
         shape = [tf.shape(sources)[0] * num_beams, heads, 0, x.shape[2] // heads]
-        return self.memorize(x), mask, [(tf.zeros(shape, x.dtype),) * 2 for _ in self.decoder]
+        empty = tf.zeros(shape, compute_dtype())
+        return self.memorize(x), mask, [(empty,) * 2 for _ in self.decoder]
 
     def extend(self, pieces, parents, memories, mask, past):
         """Takes one piece more into each beam.  pieces: [B, K], 0 at the start.
@@ -207,7 +207,6 @@ class Transformer(tf.Module):
         Returns logits [B, K, V] of the next piece, and the past with this one.
         """
         x = self.embedding(pieces) + self.positions[tf.shape(past[0][0])[2]]  # [B, K, D]
-        x = tf.cast(x, self.dtype)
         everything = tf.zeros([1, 1, 1, 1], x.dtype)
         longer = []
         for layer, memory, before in zip(self.decoder, memories, past):
@@ -226,11 +225,12 @@ class Transformer(tf.Module):
 
 
 def rows_matmul(x, matrix, transpose_b=False):
-    """x: [B, T, D].  Returns [B, T, columns].
+    """x: [B, T, D].  Returns [B, T, columns], in the type that autocast says.
 
     One product of B T rows: the gradient of a batched one makes a matrix for each b and adds them.
     """
-    y = tf.matmul(tf.reshape(x, [-1, x.shape[2]]), matrix, transpose_b=transpose_b)
+    rows = tf.cast(tf.reshape(x, [-1, x.shape[2]]), compute_dtype())
+    y = tf.matmul(rows, tf.cast(matrix, compute_dtype()), transpose_b=transpose_b)
     return tf.reshape(y, [*tf.unstack(tf.shape(x)[:2]), y.shape[1]])
 
 

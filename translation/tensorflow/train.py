@@ -7,10 +7,14 @@ from common.parameters import ignore
 from common.run import Run
 from translation import data
 from translation.beam_search import decode
+from translation.benchmark import BENCHMARK
 from translation.config import learning_rate
-from translation.parameters import OPTIMIZER_SUMS, initial_parameters, specification
-from translation.quality import quality
-from translation.tensorflow.model import Transformer, best_extensions, smoothed_cross_entropy
+from translation.parameters import initial_parameters, specification
+
+from .model import Transformer, best_extensions, smoothed_cross_entropy
+
+# The names that the optimizer has for its sums.
+SLOTS = {"first_moment": "m", "second_moment": "v"}
 
 
 class Trainer:
@@ -20,23 +24,33 @@ class Trainer:
         self.config = config
         self.specification = specification(config)
         self.network = Transformer(config)
-        framework.load(self.network, parameters, self.specification)
-        self.weights, _ = framework.split(self.network, self.specification)
-        self.optimizer = {slot: framework.zeros_like(self.weights) for slot in OPTIMIZER_SUMS}
+        self.weights, _ = framework.load(self.network, parameters, self.specification)
+        self.optimizer = framework.Adam(
+            self.weights,
+            beta1=config.adam_beta1,
+            beta2=config.adam_beta2,
+            epsilon=config.adam_epsilon,
+        )
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         # One graph for all shapes: a graph for one may round otherwise, and a resumed run starts
         # with another shape than the first.
         pieces = tf.TensorSpec([None, None], tf.int32)
         batch = {"sources": pieces, "targets": pieces}
         number = tf.TensorSpec([], framework.dtype())
         self.gradients = framework.compiled(self.gradients, config, [batch])
-        self.compiled_step = framework.compiled(self.compiled_step, config, [batch, number, number])
+        self.step_on_device = framework.compiled(
+            self.step_on_device, config, [batch, number, number]
+        )
         # Not through XLA: it would compile anew for each length of the past.
         self.start = tf.function(self.start, reduce_retracing=True, autograph=False)
         self.extend = tf.function(self.extend, reduce_retracing=True, autograph=False)
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the sum of the losses; record sees the activations."""
-        logits = self.network(batch["sources"], batch["targets"], self.config.dropout, record)
+        with framework.autocast(self.config):
+            logits = self.network(
+                batch["sources"], batch["targets"], self.config.dropout, record
+            )
         logits = tf.cast(logits, framework.dtype())
         return smoothed_cross_entropy(logits, batch["targets"], self.config.label_smoothing)
 
@@ -65,30 +79,17 @@ class Trainer:
         m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
         w = w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
         """
-        power1 = self.config.adam_beta1 ** (step + 1.0)
-        power2 = self.config.adam_beta2 ** (step + 1.0)
-        for name, weight in self.weights.items():
-            tf.raw_ops.ResourceApplyAdam(
-                var=weight.handle,
-                m=self.optimizer["first_moment"][name].handle,
-                v=self.optimizer["second_moment"][name].handle,
-                beta1_power=power1,
-                beta2_power=power2,
-                lr=rate,
-                beta1=tf.constant(self.config.adam_beta1, framework.dtype()),
-                beta2=tf.constant(self.config.adam_beta2, framework.dtype()),
-                # The kernel adds epsilon to the uncorrected root of v.
-                epsilon=self.config.adam_epsilon * tf.sqrt(1.0 - power2),
-                grad=gradients[name],
-            )
+        framework.set_step(self.optimizer, self.weights, step)
+        self.optimizer.learning_rate = rate
+        self.optimizer.step(gradients)
 
     def train_step(self, batch, step):
         """One optimizer step on this process's part of a global batch.  Returns the loss."""
         framework.seed(self.config.seed, step)  # of dropout
-        rate = tf.constant(learning_rate(self.config, step), framework.dtype())
-        return self.compiled_step(framework.put(batch), rate, tf.constant(step, framework.dtype()))
+        rate = framework.scalar(learning_rate(self.config, step))
+        return self.step_on_device(framework.put(batch), rate, framework.scalar(step))
 
-    def compiled_step(self, batch, rate, step):
+    def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
         self.update(framework.average(gradients), rate, step)
@@ -104,43 +105,30 @@ class Trainer:
 
     def start(self, sources):
         """Encodes the sources.  Returns what every `extend` needs: memories, mask, past."""
-        return self.network.start(sources, self.config.beam_size)
+        with framework.autocast(self.config):
+            return self.network.start(sources, self.config.beam_size)
 
     def extend(self, beams, memories, mask, past):
         """One piece more in every beam.  Returns the best ways on, and the past."""
-        logits, past = self.network.extend(
-            beams["pieces"], beams["parents"], memories, mask, past
-        )
+        with framework.autocast(self.config):
+            logits, past = self.network.extend(
+                beams["pieces"], beams["parents"], memories, mask, past
+            )
         logits = tf.cast(logits, framework.dtype())
         return best_extensions(logits, tf.cast(beams["scores"], framework.dtype())), past
 
     def state(self):
-        """{name: array} of all that a checkpoint holds, in canonical names and layouts."""
-        return {
-            "parameter": framework.dump(self.network, self.specification),
-            "first_moment": framework.dump_slot(
-                self.optimizer, "first_moment", self.weights, self.specification
-            ),
-            "second_moment": framework.dump_slot(
-                self.optimizer, "second_moment", self.weights, self.specification
-            ),
-        }
+        """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
+        return framework.dump_state(self.network, self.sums, self.specification)
 
     def load_state(self, state):
         """Takes back what `state` gave, here or in another framework."""
-        first, second = state["first_moment"], state["second_moment"]
-        framework.load(self.network, state["parameter"], self.specification)
-        framework.load_slot(
-            self.optimizer, "first_moment", self.weights, self.specification, first
-        )
-        framework.load_slot(
-            self.optimizer, "second_moment", self.weights, self.specification, second
-        )
+        framework.load_state(self.network, self.sums, self.specification, state)
 
 
 def main(config):
     """Trains until the target is met or the epochs are over.  Returns success or aborted."""
-    with Run(config, quality(config), framework) as run:
+    with Run(config, BENCHMARK, framework) as run:
         trainer = Trainer(config, initial_parameters(config))
         run.restore(trainer)
         for epoch in run.epochs():

@@ -6,8 +6,8 @@ import tarfile
 import zipfile
 
 import pytest
-
 from common.application import application_module
+
 from common.data import download
 from common.data.download import Archive
 from tests.common.data.misbehaving_server import serving

@@ -1,0 +1,78 @@
+"""What the suite must know of translation: Transformer on WMT17 English to German."""
+
+from common.benchmark import Benchmark
+from translation.config import FREE_FIELDS
+from translation.quality import quality, signature
+
+# Norm of the difference over the norm, of each tensor; several times what was seen.  In fp32 a sum
+# next to zero rounds to the other side and a ReLU lets one element through or not: gradients then
+# part by up to 3e-3, which no activation tells.  fp64 is the sharp test.
+TOLERANCES = {
+    "fp32": {
+        "activation": 2e-5,
+        "loss": 1e-6,
+        "gradient": 1e-2,
+        "first_moment": 1e-2,
+        "second_moment": 1e-2,
+        "parameter": 5e-3,
+        "prediction": 1e-4,
+    },
+    "fp64": {
+        "activation": 1e-12,
+        "loss": 1e-12,
+        "gradient": 1e-11,
+        "first_moment": 1e-11,
+        "second_moment": 1e-11,
+        "parameter": 1e-11,
+        "prediction": 1e-11,
+    },
+}
+
+
+def log_values(config):
+    """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log.
+
+    A pair is a value and its metadata.
+    """
+    return {
+        "global_batch_size": config.batch_tokens,
+        "max_sequence_length": (config.max_length, {"method": "discard"}),
+        "bleu_signature": signature(),
+        "train_samples": config.num_train_pairs,
+        "eval_samples": config.num_eval_sentences,
+        "gradient_accumulation_steps": 1,
+        "opt_name": "adam",
+        "opt_base_learning_rate": config.learning_rate,
+        "opt_learning_rate_warmup_steps": config.warmup_steps,
+        "opt_adam_beta_1": config.adam_beta1,
+        "opt_adam_beta_2": config.adam_beta2,
+        "opt_adam_epsilon": config.adam_epsilon,
+    }
+
+
+BENCHMARK = Benchmark(
+    application="translation",
+    name="transformer",
+    rule_set=lambda log: "0.7.0",
+    runs=10,
+    quality=quality,
+    log_values=log_values,
+    closed=False,  # its vocabulary is learnt otherwise
+    free_fields=FREE_FIELDS,
+    batch={
+        "sources": "int32 [B, S], pieces, the end's 1 behind each sentence, then zeros",
+        "targets": "int32 [B, T], likewise",
+    },
+    loss="mean over the targets' pieces of the cross-entropy with smoothed labels, less the least "
+    "that it can be",
+    optimizer_sums={
+        "first_moment": "m = beta1 m + (1 - beta1) g",
+        "second_moment": "v = beta2 v + (1 - beta2) g g",
+    },
+    update="w - rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1",
+    tolerances=TOLERANCES,
+    predictions={
+        "pieces": "int64 [B, L], the likeliest translation of the last batch, zeros behind its end",
+        "scores": "[B], its log-probability over the length penalty",
+    },
+)
