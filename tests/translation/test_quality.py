@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from translation import data, quality
+from translation import data, quality, text
 from translation.config import QUICK
 
 ENGLISH = ["A man sleeps.", "The dog runs in the garden.", "He costs 3.5 euros, she said."]
@@ -30,7 +30,7 @@ def config(tmp_path_factory):
 
 def predictions(config, texts):
     """int64 [B, L]: the pieces of texts, END, and rubbish behind it."""
-    pieces = data.processor(config).encode(texts, add_eos=True)
+    pieces = text.processor(config).encode(texts, add_eos=True)
     found = np.full((len(texts), 5 + max(len(p) for p in pieces)), 9)
     for row, one in zip(found, pieces):
         row[: len(one)] = one
