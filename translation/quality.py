@@ -6,8 +6,6 @@ reference's compute_bleu.py.  Case does not count.
 
 import functools
 
-from sacrebleu.metrics import BLEU
-
 from common.quality import Quality
 from translation import text, vocabulary
 
@@ -61,6 +59,9 @@ def bleu(translations, references):
 
 def metric():
     """sacrebleu's BLEU, with the benchmark's choices."""
+    # Late: whoever reads logs imports this module, and another application's environment lacks it.
+    from sacrebleu.metrics import BLEU
+
     return BLEU(lowercase=True, tokenize="intl")
 
 

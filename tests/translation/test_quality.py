@@ -114,3 +114,12 @@ def test_the_signature_tells_the_choices():
 def test_the_target_is_a_fraction(config):
     metric = quality.quality(config)
     assert metric.name == "bleu" and metric.met(0.91, 0.9) and not metric.met(0.89, 0.9)
+
+
+def test_who_only_reads_logs_needs_neither_library():
+    code = (
+        "import sys, translation.data, translation.quality\n"
+        "print(*sorted({'sacrebleu', 'sentencepiece'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
