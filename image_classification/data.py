@@ -3,7 +3,7 @@
     DATA_DIR/train/<wnid>/*.JPEG and DATA_DIR/val/<wnid>/*.JPEG
 
 A label is the rank of its folder's name among the sorted names.  Images leave as uint8 [H, W, 3] in
-RGB; the mean colour is taken off on the device.
+RGB; the device subtracts the mean colour.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from common.data.batches import Batches, examples_at, in_order, mixed_epochs
+from common.data.dataset import with_counts, with_folder
 from common.errors import UserError
 from image_classification import quick_data
 
@@ -27,25 +28,12 @@ def prepare(config):
 
     Without --data_dir, the quick profile writes the embedded data to the cache folder.
     """
-    if not config.data_dir:
-        if config.profile == "reference":
-            raise UserError(
-                "the reference profile needs --data_dir=FOLDER with ImageNet in it. "
-                "image_classification/download_dataset.sh FOLDER fetches it."
-            )
-        config = dataclasses.replace(config, data_dir=quick_data.ensure())
-    counts = {}
+    config = with_folder(config, "image_classification", "ImageNet", quick_data.ensure)
     for split, field in (("train", "num_train_images"), ("test", "num_eval_images")):
         paths, _ = list_images(config.data_dir, split, config.num_classes)
-        expected = getattr(config, field)
-        if expected is not None and len(paths) != expected:
-            raise UserError(
-                f"{os.path.join(config.data_dir, FOLDERS[split])}: expected {expected:,} images, "
-                f"found {len(paths):,}. Let verify_dataset.sh check the folder, or say "
-                f"--set {field}=None for a dataset of your own."
-            )
-        counts[field] = len(paths)
-    return dataclasses.replace(config, **counts)
+        folder = os.path.join(config.data_dir, FOLDERS[split])
+        config = with_counts(config, folder, {field: len(paths)})
+    return config
 
 
 @functools.lru_cache(maxsize=4)

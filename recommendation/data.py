@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.data.batches import Batches, examples_at, in_order, mixed_epochs
+from common.data.dataset import with_counts, with_folder
 from common.errors import UserError
 from recommendation import quick_data
 from recommendation.config import num_train_examples
@@ -41,27 +42,14 @@ def prepare(config):
 
     Without --data_dir, the quick profile writes the embedded data to the cache folder.
     """
-    if not config.data_dir:
-        if config.profile == "reference":
-            raise UserError(
-                "the reference profile needs --data_dir=FOLDER with MovieLens's ratings.csv in it. "
-                "recommendation/download_dataset.sh FOLDER fetches it."
-            )
-        config = dataclasses.replace(config, data_dir=quick_data.ensure())
+    config = with_folder(config, "recommendation", "MovieLens's ratings.csv", quick_data.ensure)
     ratings = load(config.data_dir, config.min_ratings)
     counts = {
         "num_users": len(ratings.test_items),
         "num_items": ratings.num_items,
         "num_ratings": len(ratings.users) + len(ratings.test_items),
     }
-    for name, found in counts.items():
-        expected = getattr(config, name)
-        if expected is not None and found != expected:
-            raise UserError(
-                f"{path_of(config.data_dir)}: expected {name} {expected:,}, found {found:,}. "
-                f"Fetch the dataset again, or say --set {name}=None for a dataset of your own."
-            )
-    return dataclasses.replace(config, **counts)
+    return with_counts(config, path_of(config.data_dir), counts)
 
 
 def path_of(data_dir):

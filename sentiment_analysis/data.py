@@ -2,8 +2,9 @@
 
     DATA_DIR/train/{pos,neg}/<id>_<rating>.txt and DATA_DIR/test/{pos,neg}/<id>_<rating>.txt
 
-A batch is one stream of words, review after review, and no review is cut or drawn out to the
-length of another.  What lies between two reviews is as little as keeps their convolutions apart.
+A batch is one stream of words: all its reviews' words, concatenated.  No review is cut or padded to
+the length of another.  Empty places lie between two reviews, so that no convolution sees words of
+both.
 """
 
 import collections
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from common.data.batches import Batches, examples_at, in_order, mixed_epochs
+from common.data.dataset import with_counts, with_folder
+from common.data.ragged import Ragged
 from common.errors import UserError
 from sentiment_analysis import quick_data
 from sentiment_analysis.config import halo
@@ -28,15 +31,10 @@ PUNCTUATION = string.punctuation.encode()
 
 @dataclass(frozen=True, eq=False)
 class Reviews:
-    """A split in memory: the words of all reviews behind each other."""
+    """A split in memory."""
 
-    words: np.ndarray       # int32: numbers of the dictionary
-    starts: np.ndarray      # int64 [N + 1]: review n is words[starts[n]:starts[n + 1]]
+    words: Ragged           # int32: each review's words, by their numbers in the dictionary
     labels: np.ndarray      # int64 [N]
-
-    def review(self, number):
-        """int32 [L]: the words of one review."""
-        return self.words[self.starts[number] : self.starts[number + 1]]
 
 
 def prepare(config):
@@ -44,29 +42,15 @@ def prepare(config):
 
     Without --data_dir, the quick profile writes the embedded data to the cache folder.
     """
-    if not config.data_dir:
-        if config.profile == "reference":
-            raise UserError(
-                "the reference profile needs --data_dir=FOLDER with IMDB's aclImdb in it. "
-                "sentiment_analysis/download_dataset.sh FOLDER fetches it."
-            )
-        config = dataclasses.replace(config, data_dir=quick_data.ensure())
+    config = with_folder(config, "sentiment_analysis", "IMDB's aclImdb", quick_data.ensure)
     folder = root(config.data_dir)
     dictionary, reviews = load(folder, config.min_count)
-    found = {
+    counts = {
         "num_train_reviews": len(reviews["train"].labels),
         "num_eval_reviews": len(reviews["test"].labels),
         "vocabulary_size": len(dictionary),
     }
-    for field, count in found.items():
-        expected = getattr(config, field)
-        if expected is not None and count != expected:
-            what = field.removeprefix("num_").replace("_", " ")
-            raise UserError(
-                f"{folder}: expected {expected:,} for {what}, found {count:,}. Unpack the dataset "
-                f"again, or say --set {field}=None for a dataset of your own."
-            )
-    return dataclasses.replace(config, data_dir=folder, **found)
+    return with_counts(dataclasses.replace(config, data_dir=folder), folder, counts)
 
 
 def root(data_dir):
@@ -122,7 +106,7 @@ def tokenize(text):
     """[bytes]: the words of a review as paddle.dataset.imdb makes them.  text: bytes.
 
     Punctuation is deleted, not replaced by a space: "don't" is dont, "<br />" leaves br.  Only
-    ASCII letters become small.
+    ASCII letters become lower case.
     """
     return text.translate(None, PUNCTUATION).lower().split()
 
@@ -148,7 +132,7 @@ def encode(texts, labels, dictionary):
         count=lengths.sum(),
     )
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    return Reviews(words, starts, np.array(labels, np.int64))
+    return Reviews(Ragged(words, starts), np.array(labels, np.int64))
 
 
 def batches(config, split, epoch=1):
@@ -165,16 +149,16 @@ def read(config, split, numbers):
     reviews = load(config.data_dir, config.min_count)[1][split]
     if split == "train":
         _, numbers = examples_at(numbers, config.num_train_reviews, config.seed)
-    return pack(config, [reviews.review(n) for n in numbers], reviews.labels[numbers])
+    return pack(config, [reviews.words[n] for n in numbers], reviews.labels[numbers])
 
 
 def pack(config, reviews, labels):
-    """One batch, of which `efficiency` tells how little is empty.
+    """One batch; `efficiency` reports its share of filled places.
 
-    tokens: int32 [before + T + after], the reviews behind each other, each from the start of a
-        block of block_size, with at least as much empty behind it as a convolution reaches.  Empty
-        is the number after the dictionary's last.  `before` and `after`, see config.halo, lie round
-        the whole stream.  T is a multiple of stream_multiple.
+    tokens: int32 [before + T + after], the reviews, concatenated.  Each starts with a block of
+        block_size places, and is followed by at least as many empty ones as a convolution reaches.
+        Empty is the number after the dictionary's last.  `before` and `after`, see config.halo, are
+        empty places around the whole stream.  T is a multiple of stream_multiple.
     blocks: int32 [B, M], the blocks of each review, its last one repeated up to M, a multiple of
         blocks_multiple.
     seen: bool [vocabulary], the words that are in the batch.

@@ -12,7 +12,7 @@ import shutil
 from common.data.archive import DAMAGED, tar_files
 from common.data.download import Archive
 from common.errors import UserError
-from translation import data
+from translation import data, text
 from translation.config import REFERENCE
 
 TERMS = None  # nobody asks for an agreement
@@ -66,7 +66,7 @@ def unpack(archives, folder):
     """
     write_pair(archives, TRAIN, folder, "train")
     write_pair(archives, VALIDATION, folder, "newstest2013")
-    for language in data.LANGUAGES:
+    for language in text.LANGUAGES:
         name = f"newstest2014.{language}"
         part = os.path.join(folder, f"{name}.part")
         shutil.copyfile(archives[name], part)
@@ -75,8 +75,8 @@ def unpack(archives, folder):
 
 
 def write_pair(archives, sources, folder, name):
-    """Writes NAME.en and NAME.de: the lines of all sources behind each other, each stripped."""
-    paths = {language: os.path.join(folder, f"{name}.{language}") for language in data.LANGUAGES}
+    """Writes NAME.en and NAME.de: all sources' lines, concatenated, each stripped."""
+    paths = {language: os.path.join(folder, f"{name}.{language}") for language in text.LANGUAGES}
     if all(os.path.exists(path) for path in paths.values()):
         return
     try:
@@ -102,7 +102,7 @@ def append(path, inside, parts):
     for name, file in tar_files(path):
         if name in wanted:
             part = wanted.pop(name)
-            for line in data.lines(file, f"{path}, {name}"):
+            for line in text.lines(file, f"{path}, {name}"):
                 part.write(line.encode() + b"\n")
     if wanted:
         raise UserError(f"{path}: lacks {', '.join(wanted)}. Fetch it again.")

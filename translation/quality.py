@@ -6,10 +6,8 @@ reference's compute_bleu.py.  Case does not count.
 
 import functools
 
-from sacrebleu.metrics import BLEU
-
 from common.quality import Quality
-from translation import data, vocabulary
+from translation import text, vocabulary
 
 
 def quality(config):
@@ -29,7 +27,7 @@ def compare(config, predictions, batch):
     predictions: int [B, L] pieces, cut at the first END.  batch: as data.read gives it; a number
     below 0 is no sentence.
     """
-    processor = data.processor(config)
+    processor = text.processor(config)
     return [
         (int(number), vocabulary.decode(processor, pieces))
         for number, pieces in zip(batch["numbers"], predictions, strict=True)
@@ -40,13 +38,13 @@ def compare(config, predictions, batch):
 def score(config, records):
     """BLEU / 100.  records: what `compare` gave, for every sentence of the test set once."""
     found = sorted(pair for record in records for pair in record)
-    references = data.references(config)
+    references = text.references(config)
     if [number for number, _ in found] != list(range(len(references))):
         raise RuntimeError(
             f"expected the sentences 0 to {len(references) - 1:,} once each, found {len(found):,}, "
             f"{len({number for number, _ in found}):,} of them different"
         )
-    return bleu([text for _, text in found], references)
+    return bleu([sentence for _, sentence in found], references)
 
 
 def count(records):
@@ -61,6 +59,9 @@ def bleu(translations, references):
 
 def metric():
     """sacrebleu's BLEU, with the benchmark's choices."""
+    # Late: whoever reads logs imports this module, and another application's environment lacks it.
+    from sacrebleu.metrics import BLEU
+
     return BLEU(lowercase=True, tokenize="intl")
 
 

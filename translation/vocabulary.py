@@ -2,13 +2,11 @@
 
 Byte-pair encoding, Sennrich et al. 2016, by Google's sentencepiece.  The reference has a greedy
 sub-word list of the same size; BLEU is of text, so the two compare.  Nothing is normalised: case
-and every character survive, and what the pieces lack is spelt in bytes.
+and every character survive.  Characters outside the vocabulary are encoded as bytes.
 """
 
 import functools
 import io
-
-import sentencepiece
 
 from common.errors import UserError
 
@@ -21,6 +19,9 @@ def learn(sentences, size):
 
     sentences: an iterable of str.  The same text gives the same pieces on any machine.
     """
+    # Late: whoever reads logs imports this module, and another application's environment lacks it.
+    import sentencepiece
+
     made = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -57,6 +58,8 @@ def learn(sentences, size):
 @functools.lru_cache(maxsize=4)
 def load(path):
     """The SentencePieceProcessor of a model file: encode(text) and decode(pieces)."""
+    import sentencepiece  # late: see learn
+
     return sentencepiece.SentencePieceProcessor(model_file=path)
 
 

@@ -240,8 +240,8 @@ def test_a_missing_file_is_named(folder):
 def test_faults_of_the_folder(folder, tmp_path):
     fails("nowhere.train: no such folder. Expected train/", prepared, tmp_path / "nowhere")
     fails("expected 10 class folders, found 3", prepared, folder, num_classes=10)
-    fails("expected 7 images, found 6. Let verify", prepared, folder, num_train_images=7)
-    fails("val: expected 50,000 images, found 3", prepared, folder, num_eval_images=50_000)
+    fails("train: expected 7 for train images, found 6", prepared, folder, num_train_images=7)
+    fails("val: expected 50 for eval images, found 3", prepared, folder, num_eval_images=50)
     reference = dataclasses.replace(REFERENCE, seed=1)
     fails("reference profile needs --data_dir", data.prepare, reference)
 

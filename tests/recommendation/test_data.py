@@ -212,7 +212,8 @@ def test_faults_of_the_folder(folder, tmp_path):
     reference = dataclasses.replace(REFERENCE, seed=1)
     fails("reference profile needs --data_dir", data.prepare, reference)
     changes = {"profile": "reference", "num_users": 138_493}
-    fails("expected num_users 138,493, found 30", data.prepare, config_of(folder, **changes))
+    config = config_of(folder, **changes)
+    fails("ratings.csv: expected 138,493 for users, found 30", data.prepare, config)
     write(tmp_path, GOOD, header="user,item,rating,time")
     fails("ratings.csv:1: expected userId,movieId", data.prepare, config_of(tmp_path))
 

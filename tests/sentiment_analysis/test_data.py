@@ -88,7 +88,7 @@ def test_positive_reviews_come_first_and_are_0(folder):
     config = data.prepare(own(folder))
     reviews = data.load(config.data_dir, 2)[1]["test"]
     assert reviews.labels.tolist() == [0, 0, 1, 1, 1]
-    assert [reviews.review(n).tolist() for n in range(5)] == [[3, 2, 0], [4], [1], [3, 0], [0]]
+    assert [words.tolist() for words in reviews.words] == [[3, 2, 0], [4], [1], [3, 0], [0]]
 
 
 def test_a_batch_by_hand():
@@ -161,7 +161,7 @@ def test_every_epoch_has_each_review_once_in_another_order(folder):
         found = data.batches(config, "train", epoch).stream()
         orders.append([tuple(r) for batch in found for r in unpack(config, batch)])
     reviews = data.load(config.data_dir, 2)[1]["train"]
-    every = sorted(tuple(reviews.review(n).tolist()) for n in range(4))
+    every = sorted(tuple(words.tolist()) for words in reviews.words)
     assert [sorted(order) for order in orders] == [every, every]
 
 

@@ -45,11 +45,11 @@ def test_files_are_named_by_number_and_rating(written):
 
 
 def test_reviews_have_one_word_two_and_many(written):
-    reviews = data.load(written.data_dir, written.min_count)[1]["test"]
-    lengths = np.diff(reviews.starts)
+    words = data.load(written.data_dir, written.min_count)[1]["test"].words
+    lengths = words.lengths()
     assert {1, 2} <= set(lengths.tolist())
     assert lengths.max() > 150
-    assert (reviews.words == written.vocabulary_size - 1).mean() > 0.01  # <unk>
+    assert (words.values == written.vocabulary_size - 1).mean() > 0.01  # <unk>
 
 
 def test_reviews_depend_on_the_seed_alone():

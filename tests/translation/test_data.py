@@ -1,9 +1,7 @@
 """The reader: buckets and batches by hand and by property; faults of the user by one line."""
 
 import dataclasses
-import os
 import re
-import stat
 import tarfile
 from unittest import mock
 
@@ -13,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.data.batches import permutation
+from common.data.ragged import Ragged
 from common.errors import UserError
-from translation import data, vocabulary
+from tests.translation.pairs import ENGLISH, GERMAN, own, write
+from translation import data, text, vocabulary
 from translation.config import QUICK, REFERENCE
 
 # Sheet of MLPerf v0.5's dataset.py: the bounds for pairs of up to 256 pieces.
@@ -23,34 +23,10 @@ REFERENCE_BOUNDS = [
     55, 60, 66, 72, 79, 86, 94, 103, 113, 124, 136, 149, 163, 179, 196, 215, 236, 257,
 ]  # fmt: skip
 
-ENGLISH = ["A man.", "The old man buys an apple.", "Two apples", "", "He  sleeps.", "Apple!"]
-GERMAN = ["Ein Mann.", "Der alte Mann kauft einen Apfel.", "Zwei Äpfel", "", "Er schläft.",
-          "Apfel!"]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Six training pairs, two test pairs."""
-    write(tmp_path, "train", ENGLISH, GERMAN)
-    write(tmp_path, "test", ["A man buys two apples.", "Two!"], ["Ein Mann kauft zwei Äpfel.", "2"])
-    return tmp_path
-
-
-def write(folder, name, english, german):
-    for language, texts in (("en", english), ("de", german)):
-        text = "".join(f"{line}\n" for line in texts)
-        (folder / f"{name}.{language}").write_bytes(text.encode())
-
-
-def own(folder, **changes):
-    """The quick config on a folder, with a vocabulary that little text can give."""
-    changes = {"vocabulary_size": 300} | changes
-    return dataclasses.replace(QUICK, seed=1, data_dir=str(folder), **changes)
-
 
 def texts(config, batch, side):
     """[str] of a side of a batch."""
-    return [vocabulary.decode(data.processor(config), row) for row in batch[side]]
+    return [vocabulary.decode(text.processor(config), row) for row in batch[side]]
 
 
 def test_bounds_are_the_references():
@@ -68,102 +44,10 @@ def test_long_test_sentences_have_further_bounds_by_the_same_rule():
     assert data.bucket_bounds(5).tolist() == [6]
 
 
-def test_a_folder_is_found_counted_and_encoded(folder):
-    config = data.prepare(own(folder))
-    assert (config.num_train_pairs, config.num_eval_sentences) == (6, 2)
-    sources, targets = data.load(config, "train")
-    for side, expected in ((sources, ENGLISH), (targets, GERMAN)):
-        assert side.pieces.dtype == np.uint16
-        assert isinstance(side.pieces, np.memmap)
-        found = [side.pieces[a:b].tolist() for a, b in zip(side.starts, side.starts[1:])]
-        assert all(pieces[-1] == 1 and 1 not in pieces[:-1] for pieces in found)
-        assert [data.processor(config).decode(pieces) for pieces in found] == expected
-    assert data.references(config) == ["Ein Mann kauft zwei Äpfel.", "2"]
-
-
-def test_a_large_vocabulary_needs_more_than_two_bytes(folder):
-    config = dataclasses.replace(own(folder), encoded="encoded-by-hand", num_train_pairs=6)
-    config = dataclasses.replace(config, vocabulary_size=70_000)
-    inside = folder / "encoded-by-hand"
-    inside.mkdir()
-    small = vocabulary.learn(ENGLISH + GERMAN, 300)
-    with mock.patch.object(vocabulary, "learn", return_value=small):
-        data.write_encoded(config, str(inside))
-    assert data.load(config, "train")[0].pieces.dtype == np.int32
-
-
-def test_the_encoded_folder_is_made_once_and_for_its_content(folder):
-    first = data.prepare(own(folder))
-    model = folder / first.encoded / "vocabulary.model"
-    assert stat.S_IMODE(os.stat(model.parent).st_mode) == 0o755
-    before = os.stat(model).st_mtime_ns
-    assert data.prepare(own(folder)) == first
-    assert os.stat(model).st_mtime_ns == before
-    assert data.prepare(own(folder, vocabulary_size=301)).encoded != first.encoded
-    text = (folder / "train.de").read_text()
-    (folder / "train.de").write_text(text.replace("Zwei", "Drei"))
-    assert data.prepare(own(folder)).encoded != first.encoded
-    assert not [name for name in os.listdir(folder) if name.endswith(".part")]
-
-
-def test_one_process_may_be_first(folder):
-    """The other's folder stands; this one's is thrown away."""
-    written = data.write_encoded
-
-    def slow(config, inside):
-        written(config, inside)
-        if not os.path.exists(os.path.join(config.data_dir, config.encoded)):
-            with mock.patch.object(data, "write_encoded", written):
-                data.encode(config)
-
-    with mock.patch.object(data, "write_encoded", slow):
-        config = data.prepare(own(folder))
-    assert data.prepare(own(folder)) == config
-    assert sum(name.startswith("encoded-") for name in os.listdir(folder)) == 1
-
-
-def test_a_failure_leaves_nothing(folder):
-    def full(config, inside):
-        raise OSError(28, "No space left on device")
-
-    with (
-        mock.patch.object(data, "write_encoded", full),
-        pytest.raises(UserError, match=r"cannot write the encoded text here .No space left"),
-    ):
-        data.prepare(own(folder))
-    assert not [name for name in os.listdir(folder) if re.match(r"encoded|.*\.part$", name)]
-
-
-def test_a_folder_that_is_read_only_is_named(folder):
-    def refused(*arguments, **named):
-        raise PermissionError(13, "Permission denied")
-
-    with (
-        mock.patch("tempfile.mkdtemp", refused),  # root, who runs some tests, may write anywhere
-        pytest.raises(UserError, match=r"cannot write the encoded text here .Permission denied"),
-    ):
-        data.prepare(own(folder))
-
-
-def test_lines_end_with_the_line_feed_alone(folder):
-    """Unicode's other ends of a line stay inside; white space at a line's ends does not."""
-    odd = ["a\u2028b", "c\x85d", "e\rf", "\u00a0 g \r", "h\x0bi", "j\x1ck"]
-    write(folder, "train", odd, GERMAN)
-    assert list(data.read_lines(folder / "train.en")) == [*odd[:3], "g", *odd[4:]]
-    assert data.prepare(own(folder)).num_train_pairs == 6
-
-
-def test_the_last_line_may_lack_its_line_feed(folder):
-    for language in ("en", "de"):
-        path = folder / f"test.{language}"
-        path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    assert data.prepare(own(folder)).num_eval_sentences == 2
-
-
 def test_pairs_that_are_too_long_are_left_out_of_training_alone(folder):
     """Longer than max_length on either side."""
     config = data.prepare(own(folder, max_length=12, batch_tokens=16))
-    sides = data.load(config, "train")
+    sides = text.load(config, "train")
     longest = np.maximum(*(side.lengths() for side in sides))
     kept = np.flatnonzero(longest <= 12)
     assert 0 < len(kept) < 6
@@ -196,12 +80,12 @@ def test_the_test_set_is_read_whole_by_length(folder):
 
 
 def drawn(lengths):
-    """The Sentences of two sides.  lengths: [(source, target)]; pair n is of pieces 3 + n."""
+    """(source, target), Ragged.  lengths: [(source, target)]; pair n is of pieces 3 + n."""
     sides = []
     for side in zip(*lengths):
         rows = [[3 + number] * (length - 1) + [1] for number, length in enumerate(side)]
         starts = np.cumsum([0, *side]).astype(np.int64)
-        sides.append(data.Sentences(np.concatenate(rows).astype(np.int32), starts))
+        sides.append(Ragged(np.concatenate(rows).astype(np.int32), starts))
     return tuple(sides)
 
 
@@ -217,21 +101,13 @@ def with_lengths(lengths, max_length, batch_tokens, seed=1, **changes):
     )
     data.kept_pairs.cache_clear()
     sides = drawn(lengths)
-    return mock.patch.object(data, "load_encoded", lambda folder, split: sides), config
+    return mock.patch.object(text, "load_encoded", lambda folder, split: sides), config
 
 
-def first_come(config, lengths, epoch):
-    """[(bucket, [pair])] as one pair after another fills them: what train_indices must give."""
-    bounds, rows = data.bucket_bounds(config.max_length).tolist(), data.bucket_rows(config)
-    waiting, found = {k: [] for k in range(len(bounds))}, []
-    for pair in permutation(len(lengths), epoch, config.seed).tolist():
-        if max(lengths[pair]) <= config.max_length:
-            bucket = next(k for k, bound in enumerate(bounds) if max(lengths[pair]) < bound)
-            waiting[bucket].append(pair)
-            if len(waiting[bucket]) == rows[bucket]:
-                found.append((bucket, waiting[bucket]))
-                waiting[bucket] = []
-    return found + [(bucket, pairs) for bucket, pairs in waiting.items() if pairs]
+def bucket_by_hand(config, pair):
+    """The first bucket whose bound is above both lengths; None for a pair that is too long."""
+    bounds = data.bucket_bounds(config.max_length).tolist()
+    return next((k for k, bound in enumerate(bounds) if max(pair) < bound), None)
 
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 45), st.integers(1, 45)), min_size=1, max_size=120)
@@ -245,19 +121,19 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 45), st.integers(1, 45)), min_size=1
     epoch=st.integers(1, 3),
 )
 def test_an_epoch_by_property(lengths, max_length, batch_tokens, epoch):
-    """Each kept pair once, in bounded shapes, as one after the other would fill the buckets."""
+    """The kept pairs of each bucket in the order of (seed, epoch), in bounded shapes."""
     patch, config = with_lengths(lengths, max_length, batch_tokens)
+    buckets = [bucket_by_hand(config, pair) for pair in lengths]
+    members = {bucket: [] for bucket in buckets if bucket is not None}
     with patch:
         batches = data.batches(config, "train", epoch)
-        expected = first_come(config, lengths, epoch)
-        assert len(batches) == len(expected)
         rows = data.bucket_rows(config)
         bounds = data.bucket_bounds(max_length)
-        for index, (bucket, pairs) in enumerate(expected):
-            numbers = batches.indices[index]
-            filler = [-1 - bucket] * (rows[bucket] - len(pairs))
-            assert numbers.dtype == np.int64
-            assert numbers.tolist() == pairs + filler
+        for numbers in batches.indices:
+            kept = numbers[numbers >= 0].tolist()
+            bucket = buckets[kept[0]]
+            members[bucket] += kept
+            assert numbers.tolist() == kept + [-1 - bucket] * (rows[bucket] - len(kept))
             batch = batches.read(numbers)
             shape = (rows[bucket], bounds[bucket] - 1)
             assert batch["sources"].shape == batch["targets"].shape == shape
@@ -267,10 +143,13 @@ def test_an_epoch_by_property(lengths, max_length, batch_tokens, epoch):
                     length = lengths[number][column] if number >= 0 else 0
                     whole = [3 + number] * (length - 1) + [1] if length else []
                     assert row.tolist() == whole + [0] * (shape[1] - length)
+    order = permutation(len(lengths), epoch, config.seed).tolist()
+    for bucket, found in members.items():
+        assert found == [pair for pair in order if buckets[pair] == bucket]
 
 
 @settings(max_examples=50, deadline=None)
-@given(lengths=LENGTHS, world_size=st.integers(1, 9), split=st.sampled_from(data.SPLITS))
+@given(lengths=LENGTHS, world_size=st.integers(1, 9), split=st.sampled_from(text.SPLITS))
 def test_any_number_of_processes_reads_the_same_batches(lengths, world_size, split):
     """The parts have the batch's own shape; one without a sentence is a row of zeros."""
     patch, config = with_lengths(lengths, 40, 60, eval_batch_size=5)
@@ -303,12 +182,11 @@ def test_each_test_sentence_comes_once_with_its_own_shape(lengths, size):
     numbers = np.concatenate([batch["numbers"] for batch in found])
     assert sorted(numbers) == list(range(len(lengths)))
     assert all(1 <= len(batch["numbers"]) <= size for batch in found)
-    widths = [batch["sources"].shape[1] for batch in found]
-    assert widths == sorted(widths, reverse=True)
     bounds = data.bucket_bounds(20, 45)
-    for batch, width in zip(found, widths):
+    for batch in found:
         for number in batch["numbers"]:
-            assert width == bounds[bounds > lengths[number][0]].min() - 1
+            shortest = bounds[bounds > lengths[number][0]].min() - 1
+            assert batch["sources"].shape[1] == shortest
 
 
 def test_reading_starts_at_any_batch(folder):
@@ -371,40 +249,14 @@ def test_real_captions(real_data, tmp_path, vocabulary_size):
         )
     )
     assert (config.num_train_pairs, config.num_eval_sentences) == (18_000, 1_000)
-    for side, language in zip(data.load(config, "test"), data.LANGUAGES):
-        written = data.read_lines(data.text_path(config, "test", language))
-        rows = side.fill(np.arange(1_000), int(side.lengths().max()))
-        assert [vocabulary.decode(data.processor(config), row) for row in rows] == list(written)
+    for side, language in zip(text.load(config, "test"), text.LANGUAGES):
+        written = text.read_lines(text.path_of(config, "test", language))
+        rows = side.fill(np.arange(1_000), int(side.lengths().max()), np.int32)
+        assert [vocabulary.decode(text.processor(config), row) for row in rows] == list(written)
     share, num_shapes = padding(config)
     print(f"Multi30k, {vocabulary_size} pieces: {share:.3f} padding, {num_shapes} shapes")
     assert share < 0.15
     assert num_shapes <= len(data.bucket_bounds(config.max_length))
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda f: (f / "train.de").unlink(), "train.de: no such file"),
-        (lambda f: (f / "test.en").unlink(), "test.en: no such file"),
-        (lambda f: (f / "train.de").write_text("eins\nzwei\n"),
-         "train.en has 6 lines, "),
-        (lambda f: (f / "train.de").write_bytes(b"1\n2\n\xff\xfe\n4\n5\n6\n"),
-         "train.de, line 3: not UTF-8"),
-        (lambda f: (f / "test.de").write_bytes(b"1\nM\xe4nner\n"), "test.de, line 2: not UTF-8"),
-        (lambda f: [(f / f"train.{n}").write_text("") for n in ("en", "de")],
-         "train.en: no line in this file"),
-        (lambda f: [(f / "train.en").unlink(), (f / "train.en").mkdir()],
-         "train.en: cannot be read"),
-    ],
-    ids=["no German", "no test", "lines lack", "another encoding", "Latin-1", "empty", "a folder"],
-)  # fmt: skip
-def test_a_damaged_folder_is_named(folder, damage, words):
-    damage(folder)
-    with pytest.raises(UserError) as caught:
-        data.prepare(own(folder))
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not [name for name in os.listdir(folder) if re.match(r"encoded|.*\.part$", name)]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from translation import data, quality
+from translation import data, quality, text
 from translation.config import QUICK
 
 ENGLISH = ["A man sleeps.", "The dog runs in the garden.", "He costs 3.5 euros, she said."]
@@ -30,7 +30,7 @@ def config(tmp_path_factory):
 
 def predictions(config, texts):
     """int64 [B, L]: the pieces of texts, END, and rubbish behind it."""
-    pieces = data.processor(config).encode(texts, add_eos=True)
+    pieces = text.processor(config).encode(texts, add_eos=True)
     found = np.full((len(texts), 5 + max(len(p) for p in pieces)), 9)
     for row, one in zip(found, pieces):
         row[: len(one)] = one
@@ -114,3 +114,12 @@ def test_the_signature_tells_the_choices():
 def test_the_target_is_a_fraction(config):
     metric = quality.quality(config)
     assert metric.name == "bleu" and metric.met(0.91, 0.9) and not metric.met(0.89, 0.9)
+
+
+def test_who_only_reads_logs_needs_neither_library():
+    code = (
+        "import sys, translation.data, translation.quality\n"
+        "print(*sorted({'sacrebleu', 'sentencepiece'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

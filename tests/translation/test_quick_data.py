@@ -13,6 +13,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from translation import data, quality, quick_data
 from translation.config import QUICK
+from translation.text import LANGUAGES, SPLITS, path_of, read_lines
 
 LIMIT = 0.45  # BLEU that no simple translator reaches
 
@@ -39,7 +40,7 @@ def written(tmp_path_factory):
     [name] = os.listdir(cache / "time-to-quality")
     folder = cache / "time-to-quality" / name
     config = data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=str(folder)))
-    expected = {f"{split}.{language}" for split in data.SPLITS for language in data.LANGUAGES}
+    expected = {f"{split}.{language}" for split in SPLITS for language in LANGUAGES}
     assert set(os.listdir(folder)) == expected | {config.encoded}
     return config
 
@@ -48,10 +49,8 @@ def written(tmp_path_factory):
 def text(written):
     """{split: [(English, German)]}"""
     return {
-        split: list(
-            zip(*(data.read_lines(data.text_path(written, split, n)) for n in data.LANGUAGES))
-        )
-        for split in data.SPLITS
+        split: list(zip(*(read_lines(path_of(written, split, n)) for n in LANGUAGES)))
+        for split in SPLITS
     }
 
 
@@ -176,7 +175,7 @@ def test_numbers_and_plurals(text):
 
 def test_counts_and_lengths(text):
     assert (len(text["train"]), len(text["test"])) == (14_000, 500)
-    for split in data.SPLITS:
+    for split in SPLITS:
         words = np.array([len(english.split()) for english, _ in text[split]])
         assert words.min() == 4 and words.max() == 16
     assert len({english for english, _ in text["train"]}) > 12_500
@@ -207,7 +206,7 @@ def phrases(sentence):
 
 def test_what_is_held_out(text):
     """No adjective with a noun, and no number from 21 on, is in both halves."""
-    seen = {split: [phrases(english) for english, _ in text[split]] for split in data.SPLITS}
+    seen = {split: [phrases(english) for english, _ in text[split]] for split in SPLITS}
     for kind in range(2):
         train = set().union(*(found[kind] for found in seen["train"]))
         test = set().union(*(found[kind] for found in seen["test"]))
