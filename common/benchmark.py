@@ -1,7 +1,7 @@
 """What an application tells the suite, and which applications there are.
 
-An application is a folder with a benchmark.py, in this repository or in a folder that PYTHONPATH
-names.  Beside BENCHMARK it offers, each under its one name:
+An application is a folder with a benchmark.py and a config.py, in this repository or in a folder
+that PYTHONPATH names.  Beside BENCHMARK it offers, each under its one name:
 
     config.py      Config, QUICK, REFERENCE, check(config), learning_rate(config, step)
     data.py        prepare(config), batches(config, split, epoch), parity_batches(config, num_steps)
@@ -74,10 +74,11 @@ def applications():
     """{name: folder} of all applications, sorted by name."""
     found = {}
     for root in reversed(roots()):  # the first one counts, as in an import
-        with os.scandir(root) if os.path.isdir(root) else os.scandir(ROOT) as entries:
-            names = [entry.name for entry in entries if entry.name.isidentifier()]
-        found |= {name: os.path.join(root, name) for name in names
-                  if os.path.exists(os.path.join(root, name, "benchmark.py"))}
+        for name in os.listdir(root) if os.path.isdir(root) else ():
+            folder = os.path.join(root, name)
+            files = [os.path.join(folder, file) for file in ("benchmark.py", "config.py")]
+            if name.isidentifier() and all(map(os.path.exists, files)):
+                found[name] = folder
     return dict(sorted(found.items()))
 
 
