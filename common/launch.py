@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 from common import command, main, run_folder
-from common.errors import UserError
+from common.errors import UserError, told
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 USAGE = "usage: launch.sh APPLICATION FRAMEWORK [flags]"
@@ -161,4 +161,4 @@ def wait_for_all(children):
 
 
 if __name__ == "__main__":
-    sys.exit(main.told(lambda: launch(sys.argv[1:])))
+    sys.exit(told(lambda: launch(sys.argv[1:]), main.ADVICE))

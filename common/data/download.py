@@ -24,7 +24,7 @@ from absl import flags
 from tqdm import tqdm
 
 from common import benchmark
-from common.errors import UserError
+from common.errors import UserError, told
 
 CHUNK = 1 << 16  # bytes; a cut connection loses the chunk under way
 SUMS = "SHA256SUMS"
@@ -259,7 +259,8 @@ def main(argv):
     flags.DEFINE_boolean("verify", False, "check the files instead of fetching them", values)
     flags.DEFINE_boolean("accept_terms", False, "you have read and accept the terms", values)
     flags.DEFINE_string("mirror", None, "URL of a folder asked first", values)
-    try:
+
+    def run():
         try:
             names = values(["", *argv])[1:]
         except flags.Error as error:
@@ -272,13 +273,9 @@ def main(argv):
             print(f"{folder}: {verify(folder):,} files, every one as it should be.")
         else:
             download(application, folder, values.mirror, values.accept_terms)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted. Start again: what is here is kept.", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return told(run, "Start again: what is here is kept.")
 
 
 if __name__ == "__main__":
