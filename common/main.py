@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 
-from common import command
+from common import command, processes
 from common.errors import ABORTED, told
 
 ADVICE = "Go on with --resume and the same --output_dir."
@@ -35,4 +35,5 @@ def run(config):
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     sys.exit(main(sys.argv[1:]))

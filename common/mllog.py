@@ -109,10 +109,7 @@ class Handler(logging.FileHandler):
     """Writes to a file; one that cannot be written ends the run instead of losing its events."""
 
     def handleError(self, record):
-        error = sys.exc_info()[1]
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{self.baseFilename}: cannot be written ({reason}). Make room and "
-                        "--resume.") from None
+        raise UserError(_unwritable(self.baseFilename, sys.exc_info()[1])) from None
 
 
 class RunLog:
@@ -132,7 +129,10 @@ class RunLog:
             raise UserError(f"{path}: missing, though the run folder has a checkpoint.")
         if enabled:
             logger = logging.Logger("mllog", logging.INFO)
-            self.handler = Handler(path)
+            try:
+                self.handler = Handler(path)
+            except OSError as error:
+                raise UserError(_unwritable(path, error)) from None
             logger.addHandler(self.handler)
             root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
             self.mllogger = MLLogger(logger, default_stack_offset=2, root_dir=root)
@@ -179,13 +179,27 @@ class RunLog:
         if self.handler:
             self.mllogger.event(key, value, metadata)
 
+    def ended(self):
+        """Whether run_stop has been logged."""
+        return self.order.last == "run_stop"
+
     def position(self):
-        """The file's length in bytes, all of it on disk."""
-        self.handler.flush()
-        os.fsync(self.handler.stream.fileno())
-        return self.handler.stream.tell()
+        """The file's length in bytes, all of it on disk; 0 where nothing is written."""
+        if not self.handler:
+            return 0
+        try:
+            self.handler.flush()
+            os.fsync(self.handler.stream.fileno())
+            return self.handler.stream.tell()
+        except OSError as error:
+            raise UserError(_unwritable(self.path, error)) from None
 
     def close(self):
         """Closes the file."""
         if self.handler:
             self.handler.close()
+
+
+def _unwritable(path, error):
+    reason = getattr(error, "strerror", None) or error
+    return f"{path}: cannot be written ({reason}). Make room there and --resume."

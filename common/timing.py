@@ -16,7 +16,7 @@ from time import perf_counter
 
 import numpy as np
 
-from common.results import commit, system_description
+from common.run_folder import commit, system_description
 
 # The range of n draws misses their true median with a probability of 2^(1 - n): 6 % where n is 5.
 # With fewer rounds no resampling of them gives an interval of 95 %.
