@@ -8,7 +8,7 @@ import os
 import sys
 
 from common import benchmark, run_folder
-from common.errors import tell
+from common.errors import printable, tell
 
 
 def find(folders):
@@ -23,7 +23,8 @@ def find(folders):
                 result = run_folder.read_result(base)
                 row(result)
                 results.append(result)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError,
+                    RecursionError) as error:
                 faults.append(f"{os.path.join(base, run_folder.RESULT)}: damaged ({error!r}).")
     return results, faults
 
@@ -63,6 +64,7 @@ def shown(values, form):
 
 def table(rows):
     """Aligned text of equally long tuples."""
+    rows = [tuple(map(printable, cells)) for cells in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(cells, widths)) for cells in rows]
     return "\n".join(line.rstrip() for line in lines)

@@ -14,6 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.parameters import step_seed
+from common.processes import num_threads
 from common.quiet import quiet
 
 # TensorFlow's greetings hide a user's errors; oneDNN's are printed whatever the level says.
@@ -32,7 +33,7 @@ def start(config):
     """Sets device, precision, threads and, among several processes, the process group."""
     global _dtype, _strategy
     _dtype = DTYPES[config.precision]
-    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+    threads = num_threads()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     if config.device == "cpu" and not config.compile:  # XLA refuses it for some operators
