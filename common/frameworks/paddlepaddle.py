@@ -54,8 +54,8 @@ def start(config):
         paddle.set_device("gpu")
     else:
         paddle.set_device("cpu")
-        # On a CPU a transposed view is copied slowly when it is next used: 1.7 times a step of the
-        # Transformer.  So transposing copies at once.
+        # On a CPU a transposed view is copied slowly when it is next used: a step with attention
+        # takes 1.7 times as long.  So transposing copies at once.
         paddle.set_flags({"FLAGS_use_stride_kernel": False})
     if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
