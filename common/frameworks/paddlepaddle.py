@@ -245,11 +245,12 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     on_gpu = paddle.device.get_device().startswith("gpu")
+    device = paddle.device.cuda.get_device_name() if on_gpu else "cpu"
     names = ("OMP_", "MKL_", "MALLOC_", "FLAGS_")
     return {
         "framework": "paddlepaddle",
         "version": paddle.__version__,
-        "device": paddle.device.cuda.get_device_name() if on_gpu else "cpu",
+        "device": device,
         "threads": int(os.environ["OMP_NUM_THREADS"]),
         "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
     }

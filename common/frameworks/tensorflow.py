@@ -240,11 +240,12 @@ def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     gpus = tf.config.get_visible_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    device = details.get("device_name", "cpu")
     names = ("OMP_", "TF_", "MALLOC_")
     return {
         "framework": "tensorflow",
         "version": tf.__version__,
-        "device": details.get("device_name", "cpu"),
+        "device": device,
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
     }
