@@ -55,8 +55,8 @@ def start(config):
         paddle.set_device("gpu")
     else:
         paddle.set_device("cpu")
-        # On a CPU a transposed view is copied slowly when it is next used: 1.7 times a step of the
-        # Transformer.  So transposing copies at once.
+        # On a CPU a transposed view is copied slowly when it is next used: a step with attention
+        # takes 1.7 times as long.  So transposing copies at once.
         paddle.set_flags({"FLAGS_use_stride_kernel": False})
     if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
@@ -246,11 +246,12 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     on_gpu = paddle.device.get_device().startswith("gpu")
+    device = paddle.device.cuda.get_device_name() if on_gpu else "cpu"
     names = ("OMP_", "MKL_", "MALLOC_", "FLAGS_")
     return {
         "framework": "paddlepaddle",
         "version": paddle.__version__,
-        "device": paddle.device.cuda.get_device_name() if on_gpu else "cpu",
+        "device": device,
         "threads": num_threads(),
         "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
     }

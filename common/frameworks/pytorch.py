@@ -177,10 +177,11 @@ def average(tensors):
     """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
     if world_size() == 1:
         return tensors
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
+    flat = torch.cat([tensor.reshape([-1]) for tensor in tensors.values()])
     distributed.all_reduce(flat)
-    parts = (flat / world_size()).split([tensor.numel() for tensor in tensors.values()])
-    return {n: part.view(t.shape) for (n, t), part in zip(tensors.items(), parts)}
+    flat = flat / world_size()
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors.values()])
+    return {n: part.reshape(t.shape) for (n, t), part in zip(tensors.items(), parts)}
 
 
 def average_in_place(tensors):

@@ -38,7 +38,8 @@ def difference(expected, found):
     if expected.shape != found.shape:
         return np.inf
     expected, found = inputs.scalars(expected), inputs.scalars(found)
-    gap = np.linalg.norm((expected - found).ravel())
+    with np.errstate(invalid="ignore"):  # inf - inf
+        gap = np.linalg.norm((expected - found).ravel())
     scale = np.linalg.norm(expected.ravel())
     if not np.isfinite(gap) or not np.isfinite(scale):
         return np.inf

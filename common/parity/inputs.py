@@ -73,7 +73,8 @@ def output_path(folder, name, dump):
 def recorded(folder):
     """Names of the implementations that have dumped something, sorted."""
     outputs = os.path.join(folder, "outputs")
-    return sorted(os.listdir(outputs)) if os.path.isdir(outputs) else []
+    names = sorted(os.listdir(outputs)) if os.path.isdir(outputs) else []
+    return [name for name in names if not name.startswith(".")]  # what was broken off
 
 
 def read_json(folder):

@@ -9,7 +9,8 @@ import pytest
 from common.errors import UserError
 from recommendation import config as configs
 from recommendation import parameters
-from recommendation.config import QUICK, REFERENCE, check, learning_rate, log_values
+from recommendation.benchmark import log_values
+from recommendation.config import QUICK, REFERENCE, check, learning_rate
 
 
 def size(config, prefix=""):

@@ -10,6 +10,7 @@ import pytest
 
 from common.errors import UserError
 from sentiment_analysis import config as module
+from sentiment_analysis.benchmark import log_values
 from sentiment_analysis.config import QUICK, REFERENCE, check, halo, learning_rate
 from sentiment_analysis.parameters import initial_parameters, specification
 
@@ -78,7 +79,7 @@ def test_numbers_that_do_not_fit_are_refused(changes, words):
 def test_the_profiles_fit(profile):
     assert check(profile) is profile
     counted = dataclasses.replace(profile, num_train_reviews=10, num_eval_reviews=10)
-    assert module.log_values(counted)["opt_base_learning_rate"] == 0.0005
+    assert log_values(counted)["opt_base_learning_rate"] == 0.0005
 
 
 def test_the_readmes_numbers_are_the_configs():

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from common import benchmark
-from common.data import download
+from common.data import download, sums
 from common.data.download import Archive
 from tests.common.data.misbehaving_server import serving
 
