@@ -40,7 +40,8 @@ def test_a_reference_run_passes_where_its_target_is_met(application, tmp_path, c
     assert code == 0, shown
     division = "closed" if facts.closed else "open"
     assert f"{division} division: {facts.name}" in shown
-    values = {key: value for key, value, _ in check_log.read(str(tmp_path / "met"))[1]}
+    _, events = check_log.read(str(tmp_path / "met"))
+    values = {event["key"]: event["value"] for event in events}
     version = facts.rule_set(values)
     assert (f"rule set {version}" in shown) == (version is not None)
     for file in ("common/rules/common.yaml", f"{application}/rules.yaml"):
@@ -149,7 +150,7 @@ UNREADABLE = {
     "a module's name": (':::MLLOG {"key": "submission_benchmark", "value": "os", '
                         '"metadata": {}}\n', "submission_benchmark 'os': expected one of"),
     "a path": (':::MLLOG {"key": "submission_benchmark", "value": "../x", '
-               '"metadata": {}}\n', "submission_benchmark '../x': expected one of"),
+               '"metadata": {}}\n', "submission_benchmark is '../x': expected a name."),
     "no division": (':::MLLOG {"key": "submission_benchmark", "value": "ncf", '
                     '"metadata": {}}\n', "submission_division None"),
 }  # fmt: skip

@@ -65,7 +65,7 @@ def without(flag):
         (without("--seed"), "give every host the same --seed"),
         (without("--output_dir"), "give every host the same --output_dir"),
         (["--resume"], "--resume: name the run's folder with --output_dir."),
-        (["--set=batch_size=0"], "batch_size=0: expected at least 1"),  # the application's check
+        (["--set=mlp_sizes=15,8"], "expected an even first size"),  # the application's check
     ],
 )
 def test_a_fault_is_one_line(flags, words):

@@ -12,7 +12,8 @@ from common.run import Position, Run, division
 from tests.cells import APPLICATIONS
 from tests.common import fake
 
-OTHER = {int: 7, float: 2.5, bool: True, list: [{"epoch": 1}], str: "success", type(None): 1.5}
+CURVE = [{"epoch": 1, "step": 7, "seconds": 1.5, "quality": {"top1_accuracy": 0.95}}]
+OTHER = {int: 7, float: 2.5, bool: True, list: CURVE, str: "success", type(None): 1.5}
 
 
 def test_no_field_of_a_position_is_forgotten(tmp_path):
@@ -94,7 +95,7 @@ def test_divisions_by_hand(application, changes, expected):
 def test_a_run_logs_and_keeps_its_division(tmp_path):
     fake.run(fake.config_of(tmp_path, "reference"), [0.8] * 4)  # its counts are no ImageNet's
     _, events = check_log.read(str(tmp_path))
-    assert ("submission_division", "open", events[1][2]) == events[1]
+    assert (events[1]["key"], events[1]["value"]) == ("submission_division", "open")
 
 
 def test_several_metrics_stand_in_the_log_by_upper_case_names(tmp_path):
@@ -102,7 +103,7 @@ def test_several_metrics_stand_in_the_log_by_upper_case_names(tmp_path):
     running = fake.run(config, [(0.75, 0.125), (0.5, 0.25)], names=("bbox", "segm"))
     assert running.status == "success"
     _, events = check_log.read(str(tmp_path))
-    values = [value for key, value, _ in events if key == "eval_accuracy"]
+    values = [event["value"] for event in events if event["key"] == "eval_accuracy"]
     assert values == [{"BBOX": 0.75, "SEGM": 0.125}, {"BBOX": 0.5, "SEGM": 0.25}]
 
 

@@ -62,10 +62,7 @@ def test_learning_rate_by_hand():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"block_size": 0}, "block_size=0"),
         ({"stream_multiple": 12}, "multiple of block_size=8"),
-        ({"windows": ()}, "windows=()"),
-        ({"windows": (3, 0)}, "windows=(3, 0)"),
         ({"num_classes": 5}, "expected 2"),
     ],
 )

@@ -85,12 +85,9 @@ def test_smoothed_label_has_the_sheets_share_and_entropy():
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("num_layers", 0, "num_layers=0: expected 1 or more"),
         ("hidden_size", 100, "expected a multiple of twice num_heads=4"),
         ("batch_tokens", 20, "so that the longest pair fits"),
         ("beam_size", 501, "expected twice beam_size"),
-        ("dropout", 1.0, "dropout=1.0: expected 0 or more, below 1"),
-        ("label_smoothing", -0.1, "label_smoothing=-0.1"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(field, value, words):

@@ -70,12 +70,6 @@ def test_the_config_says_every_number(tmp_path):
     assert inputs.dumps(str(tmp_path)) == ["initial", "step_0000", "step_0001"]
 
 
-def test_a_record_is_not_written_over(tmp_path):
-    written(tmp_path)
-    with pytest.raises(UserError, match=r"holds a record already. Judge it with --against="):
-        written(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
