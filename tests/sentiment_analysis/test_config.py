@@ -2,14 +2,11 @@
 
 import dataclasses
 import math
-import pathlib
-import re
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
-from sentiment_analysis import config as module
 from sentiment_analysis.benchmark import log_values
 from sentiment_analysis.config import QUICK, REFERENCE, check, halo, learning_rate
 from sentiment_analysis.parameters import initial_parameters, specification
@@ -77,12 +74,3 @@ def test_the_profiles_fit(profile):
     assert check(profile) is profile
     counted = dataclasses.replace(profile, num_train_reviews=10, num_eval_reviews=10)
     assert log_values(counted)["opt_base_learning_rate"] == 0.0005
-
-
-def test_the_readmes_numbers_are_the_configs():
-    readme = pathlib.Path(module.__file__).with_name("README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", readme, re.MULTILINE)
-    assert len(rows) == 12
-    assert " 12,616,706 parameters" in readme
-    for name, reference, quick in rows:
-        assert (reference, quick) == (str(getattr(REFERENCE, name)), str(getattr(QUICK, name)))

@@ -2,8 +2,6 @@
 
 import dataclasses
 import math
-import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -94,12 +92,3 @@ def test_numbers_that_do_not_fit_are_refused(field, value, words):
     changed = dataclasses.replace(config.QUICK, **{field: value})
     with pytest.raises(UserError, match=words.replace("(", r"\(")):
         config.check(changed)
-
-
-def test_the_readmes_numbers_are_the_configs():
-    readme = pathlib.Path(config.__file__).with_name("README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", readme, re.MULTILINE)
-    assert len(rows) == 19
-    for name, reference, quick in rows:
-        found = (getattr(config.REFERENCE, name), getattr(config.QUICK, name))
-        assert (reference, quick) == tuple(str(value) for value in found)
