@@ -80,7 +80,11 @@ def test_a_fault_is_one_line(flags, words):
     assert "\n" not in str(caught.value)
 
 
-@given(st.integers() | st.none(), st.floats(allow_nan=False), st.lists(st.integers()))
+@given(
+    st.integers() | st.none(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.integers()),
+)
 def test_a_fields_text_gives_its_value(images, rate, sizes):
     for name, value in (("images", images), ("rate", rate), ("sizes", tuple(sizes))):
         assert parse_field(Config(), name, str(value)) == value
