@@ -60,10 +60,10 @@ def run(argv):
     with tempfile.TemporaryDirectory() as temporary:
         if values.against:
             folders = inputs.found(values.against)
-            for folder in folders:
-                inputs.check(facts, folder)
             if all(reference in inputs.recorded(folder) for folder in folders):
                 implementations = implementations[1:]  # all others that are named: anew
+            for folder in folders:
+                inputs.check(facts, folder, reference, [one.name for one in implementations])
             record(facts, implementations, folders, values.device)
         else:
             folders = write(facts, values, values.record or temporary)

@@ -111,28 +111,29 @@ def read_config(facts, folder):
     return options.from_json(benchmark.module(facts.application, "config").Config, fields)
 
 
-def check(facts, folder):
-    """Looks at every file of a folder of records, and changes none.  Raises UserError."""
-    specification = benchmark.module(facts.application, "parameters").specification(
-        read_config(facts, folder)
-    )
+def check(facts, folder, reference, renewed):
+    """Looks at every file of a folder of records, and changes none.  Raises UserError.
+
+    reference: whose dumps must be complete.  renewed: names of those that are recorded anew.
+    """
+    config, names = read_config(facts, folder), dumps(folder)
     path = input_path(folder, "parameters")
     shapes = {name: shape for name, (_, shape) in header(path).items()}
+    specification = benchmark.module(facts.application, "parameters").specification(config)
     if shapes != {name: list(parameter.shape) for name, parameter in specification.items()}:
         raise UserError(f"{path}: of another network. Make the record again.")
-    for dump in dumps(folder)[1:]:
+    for dump in names[1:]:
         path = input_path(folder, dump.replace("step", "batch"))
         if header(path).keys() != facts.batch.keys():
             raise UserError(f"{path}: expected {', '.join(facts.batch)}. Make the record again.")
-    for name in recorded(folder):
+    for name in sorted(set(recorded(folder)) - set(renewed)):
         own = os.path.join(folder, "outputs", name)
-        wanted = {f"{dump}.safetensors" for dump in dumps(folder)}
         if not os.path.isdir(own):
             raise UserError(f"{own}: expected a folder of dumps. Remove it.")
-        for odd in sorted(set(os.listdir(own)) - wanted):
+        for odd in sorted(set(os.listdir(own)) - {f"{dump}.safetensors" for dump in names}):
             raise UserError(f"{os.path.join(own, odd)}: no dump of this record. Remove it.")
-        for dump in dumps(folder):
-            header(output_path(folder, name, dump))
+        for dump, tensors in wanted(facts, config, names).items():
+            header(output_path(folder, name, dump), tensors if name == reference else ())
 
 
 def dumps(folder):
@@ -140,21 +141,29 @@ def dumps(folder):
     return ["initial"] + [f"step_{step:04d}" for step in range(read_json(folder)["steps"])]
 
 
-def header(path):
-    """{tensor name: (dtype, shape)} of a safetensors file, in its words.  Raises UserError."""
+def header(path, needed=()):
+    """{tensor name: (dtype, shape)} of a safetensors file, in its words.
+
+    Raises UserError where it cannot be read, numpy has no such type, or one of the needed lacks.
+    """
     try:
         with safetensors.safe_open(path, "numpy") as opened:
             parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
-            return {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
+            found = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from None
+    for name, (dtype, _) in found.items():
+        if dtype.rstrip("1234567890") not in ("F", "I", "U", "BOOL"):
+            raise UserError(f"{path}: {name} is {dtype}. Write F32 or F64: numpy has no {dtype}.")
+    for name in needed:
+        if name not in found:
+            raise UserError(f"{path}: lacks {name}, so nothing can be held against it.")
+    return found
 
 
 def load(path):
     """{tensor name: array} of a safetensors file.  Raises UserError."""
-    for name, (dtype, _) in header(path).items():
-        if dtype.rstrip("1234567890") not in ("F", "I", "U", "BOOL"):
-            raise UserError(f"{path}: {name} is {dtype}. Write F32 or F64: numpy has no {dtype}.")
+    header(path)
     return safetensors.numpy.load_file(path)
 
 
@@ -203,9 +212,7 @@ def write_manifest(facts, folder, reference):
     tolerances = facts.tolerances[config.precision]
 
     def described(path, texts, more=lambda name: {}):
-        tensors = header(path)
-        for name in texts.keys() - tensors.keys():
-            raise UserError(f"{path}: lacks {name}.")
+        tensors = header(path, texts)
         return [
             {"name": name, "dtype": tensors[name][0], "shape": tensors[name][1], "meaning": text}
             | more(name)
