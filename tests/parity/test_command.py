@@ -123,6 +123,17 @@ def test_a_whole_record_is_judged_and_left_as_it_is(folder, capsys):
     assert content(folder) == before
 
 
+def test_the_tolerance_is_that_of_the_records_precision(folder, capsys):
+    """What fp32 lets pass is beyond in a record of fp64."""
+    path = folder / "outputs" / "own" / "step_0001.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    tensors["gradient/mlp.1.weight"] *= 1.0 + 1e-9
+    safetensors.numpy.save_file(tensors, path)
+    assert parity.main([APPLICATION, "pytorch", f"--against={folder}"]) == 2
+    shown = capsys.readouterr().out
+    assert "DIFFERS first at step_0001 gradient/mlp.1.weight: 1.0e-09, tolerance 1e-13" in shown
+
+
 def test_nothing_to_judge(folder, capsys):
     shutil.rmtree(folder / "outputs" / "own")
     assert parity.main([APPLICATION, "pytorch", f"--against={folder}"]) == 1
