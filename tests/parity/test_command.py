@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import sys
 
@@ -251,10 +252,17 @@ def test_a_byte_goes_astray(name, whole, data):
         path.write_bytes(right)
 
 
-def test_the_page_names_every_flag_and_exit_code():
-    page = (pathlib.Path(benchmark.ROOT) / "docs" / "parity.md").read_text()
+def test_the_page_names_every_flag_and_exit_code_and_tests_that_exist():
+    root = pathlib.Path(benchmark.ROOT)
+    page = (root / "docs" / "parity.md").read_text()
     for name in parity.define_flags():
         assert f"`--{name}" in page, name
     for code in (0, 1, 2):
         assert f"| {code} |" in page
     assert "NAME=MODULE:FRAMEWORK" in page
+    tests = [path for path in root.glob("tests/**/test_*.py") if path.parent.name != "parity"]
+    tests = "\n".join(f"{path.name}\n{path.read_text()}" for path in tests)
+    words = re.findall(r"-k (\w+)", page)
+    assert len(words) > 5
+    for word in words:
+        assert re.search(rf"^(def test_)?\w*{word}", tests, re.MULTILINE), word
