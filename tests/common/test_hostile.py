@@ -23,6 +23,7 @@ from common.data import download, sums
 from common.errors import UserError, printable, told
 from common.mllog import PREFIX, written
 from common.parity.__main__ import main as parity
+from common.parity.inputs import digest
 from tests.cells import APPLICATIONS
 from tests.common import fake
 
@@ -172,7 +173,7 @@ def record(tmp_path_factory):
     config = options.assign(config, ["num_users=3", "num_items=3", "num_ratings=9"])
     fields = vars(config) | {"application": "recommendation", "seed": 1, "steps": 1,
                              "learning_rates": [0.1]}  # fmt: skip
-    (folder / "config.json").write_text(json.dumps(fields))
+    (folder / "config.json").write_text(json.dumps(fields | {"sha256": digest(fields)}))
     for name in ("pytorch", "port"):
         for dump in ("initial", "step_0000"):
             path = folder / "outputs" / name / f"{dump}.safetensors"
@@ -205,8 +206,10 @@ def test_any_value_in_a_records_config(data, record):
     path = record / "config.json"
     whole = path.read_text()
     fields = json.loads(whole)
-    name = data.draw(st.sampled_from(sorted(fields)))
-    path.write_text(json.dumps(fields | {name: data.draw(JSON)}))
+    name = data.draw(st.sampled_from(sorted(fields.keys() - {"sha256"})))
+    del fields["sha256"]
+    fields[name] = data.draw(JSON)  # with a sum of the stranger's own
+    path.write_text(json.dumps(fields | {"sha256": digest(fields)}))
     try:
         said(lambda: parity(["recommendation", "pytorch", f"--against={record}"]), record)
     finally:
