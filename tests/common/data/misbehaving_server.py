@@ -7,7 +7,6 @@ import re
 import threading
 import time
 
-
 BOMB = gzip.compress(bytes(20_000_000))
 
 
