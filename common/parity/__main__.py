@@ -49,12 +49,17 @@ def run(argv):
     implementations = [implementation_of(name) for name in names[1:]]
     if len(implementations) < 2 and not values.record and not values.against:
         raise UserError("nothing to compare: name two implementations, or --record=FOLDER.")
+    if len(implementations) > 1 or values.against:  # told before the frameworks are started
+        for precision in values.precision:
+            compare.tolerances_of(facts, precision)
     with tempfile.TemporaryDirectory() as temporary:
         root = values.record or values.against or temporary
         folders = inputs.folders(root, values.precision)
-        if not values.against:
-            for precision, folder in folders.items():
+        configs = {}
+        for precision, folder in folders.items():
+            if not values.against:
                 inputs.write(application, folder, precision, values)
+            configs[precision] = inputs.read_config(facts, folder)
         record(application, implementations, folders, values)
         reference, named = implementations[0].name, [i.name for i in implementations[1:]]
         agreed = True
@@ -64,9 +69,10 @@ def run(argv):
                 others = [n for n in inputs.recorded(folder) if n != reference]
                 if not others:
                     raise UserError(f"{folder}: holds nothing but {reference}: nothing to judge.")
-            config = inputs.read_config(facts, folder)
-            inputs.write_manifest(facts, config, folder, reference)
-            agreed &= compare.report(facts, config, precision, folder, reference, others)
+            inputs.write_manifest(facts, configs[precision], folder, reference)
+            agreed &= compare.report(
+                facts, configs[precision], precision, folder, reference, others
+            )
     return 0 if agreed else 2
 
 

@@ -66,12 +66,17 @@ def row(dump, name, expected, found, tolerance):
     return Row(dump, name, gap, tolerance, reason)
 
 
-def compare(facts, config, precision, folder, reference, other):
-    """([Row] in forward order, [tensor that nobody asked for]).  Raises UserError."""
+def tolerances_of(facts, precision):
+    """{group of tensors: tolerance}.  Raises UserError where the application states none."""
     if precision not in facts.tolerances:
         raise UserError(f"--precision={precision}: {facts.application} states no tolerances for "
                         f"it, but for {', '.join(facts.tolerances)}.")
-    tolerances = facts.tolerances[precision]
+    return facts.tolerances[precision]
+
+
+def compare(facts, config, precision, folder, reference, other):
+    """([Row] in forward order, [tensor that nobody asked for]).  Raises UserError."""
+    tolerances = tolerances_of(facts, precision)
     rows, odd = [], []
     for dump in inputs.dumps(folder):
         expected = inputs.load(inputs.output_path(folder, reference, dump))
