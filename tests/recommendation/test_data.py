@@ -145,20 +145,19 @@ def test_streams_differ_by_seed_purpose_and_attempt():
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("workers", [0, 1])
-def test_processes_together_see_the_same_batches(folder, split, workers):
+def test_processes_together_see_the_same_batches(folder, split):
     config = data.prepare(config_of(folder, batch_size=101, eval_batch_size=13))
     batches = data.batches(config, split, 2)
     whole = list(batches.stream())
     for world_size in (2, 3):
         parts = [
-            batches.stream(rank=rank, world_size=world_size, workers=workers)
-            for rank in range(world_size)
+            batches.stream(rank=rank, world_size=world_size) for rank in range(world_size)
         ]
         for expected, *found in zip(whole, *parts, strict=True):
             for name, array in expected.items():
                 assert np.array_equal(np.concatenate([part[name] for part in found]), array)
-    resumed = list(batches.stream(first=2))
+    resumed = list(batches.stream(first=2, workers=1))
+    assert len(resumed) == len(whole) - 2
     assert all(np.array_equal(a["items"], b["items"]) for a, b in zip(whole[2:], resumed))
 
 
