@@ -13,7 +13,6 @@ import sys
 from common import command, main, processes, run_folder
 from common.errors import ABORTED, UserError, tell, told
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 USAGE = "usage: launch.sh APPLICATION FRAMEWORK [flags]"
 
 
@@ -53,7 +52,7 @@ logging.disable(logging.ERROR)  # of the launcher; the processes say what it is
 given = json.loads(sys.argv[1])
 config = LaunchConfig(
     min_nodes=given["nodes"], max_nodes=given["nodes"], nproc_per_node=given["processes"],
-    rdzv_backend="static", rdzv_endpoint=f"{given['host']}:{given['port']}",
+    run_id="run", rdzv_backend="static", rdzv_endpoint=f"{given['host']}:{given['port']}",
     rdzv_configs={"rank": given["node_rank"], "timeout": given["seconds"]}, max_restarts=0,
 )
 try:
@@ -64,12 +63,14 @@ except ChildFailedError as error:
 
 # PaddlePaddle's launcher writes the whole environment, secrets included, beside its logs.
 PADDLE = """
-import sys
+import types
 from common.processes import end_with_parent
 end_with_parent()
 from paddle.distributed.launch.controllers.controller import Controller
 from paddle.distributed.launch.main import launch
+from paddle.distributed.launch.utils import process_context
 Controller.save_pod_env = Controller.save_pod_log = lambda self, info=None: None
+process_context.json = types.SimpleNamespace(dump=lambda env, file, **how: file.write("{}"))
 launch()
 """
 
@@ -95,7 +96,8 @@ def torchrun(process, environment, layout, config):
 def tensorflow(process, environment, layout, config):
     """TensorFlow has no launcher: each process finds its place in TF_CONFIG.
 
-    Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them.
+    Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them,
+    with a first port of its own for one that is named HOST:PORT.
     """
     if layout.nodes == 1:
         workers = [f"127.0.0.1:{processes.free_port()}" for _ in range(layout.processes)]
@@ -103,8 +105,13 @@ def tensorflow(process, environment, layout, config):
         hosts = environment.get("TF_HOSTS", "").split(",")
         if len(hosts) != layout.nodes:
             raise UserError(f"TF_HOSTS: expected {layout.nodes} hosts, by commas.")
-        ports = range(layout.port, layout.port + layout.processes)
-        workers = [f"{host}:{port}" for host in hosts for port in ports]
+        workers = []
+        for host in hosts:
+            name, _, port = host.partition(":")
+            if not name or not (port or "1").isdecimal():
+                raise UserError(f"TF_HOSTS: {host!r}: expected HOST or HOST:PORT.")
+            first = int(port or layout.port)
+            workers += [f"{name}:{first + rank}" for rank in range(layout.processes)]
     children = []
     for local_rank in range(layout.processes):
         index = layout.node_rank * layout.processes + local_rank
@@ -117,9 +124,8 @@ def tensorflow(process, environment, layout, config):
 def paddle(process, environment, layout, config):
     """PaddlePaddle: its launcher keeps each process's output in a file of log_dir, workerlog.RANK.
 
-    It knows no exit code but 0 and 1, so an aborted run ends with 0 there and is told from its
-    result here.  What it says itself goes to launcher.log, beside those files, of which the user
-    is shown the result and the errors.
+    What it says itself goes to launcher.log, beside those files, of which the user is shown the
+    result and the errors.
     """
     log_dir = run_folder.processes_folder(config.output_dir, layout.node_rank)
     launcher = [
@@ -131,15 +137,13 @@ def paddle(process, environment, layout, config):
     ]  # fmt: skip
     if layout.nodes > 1:
         launcher.append(f"--master={layout.host}:{layout.port}")
-    if config.device == "cpu":
-        launcher.append("--backend=gloo")
-    module, arguments = process[1], process[2:]
-    script = os.path.join(ROOT, *module.split(".")) + ".py"  # it knows no -m
+    if config.device == "cpu":  # of a build for GPUs too
+        environment["PADDLE_DISTRI_BACKEND"] = "gloo"
     os.makedirs(log_dir, exist_ok=True)
     with open(os.path.join(log_dir, "launcher.log"), "w") as log:
         child = processes.start(
-            [sys.executable, *launcher, script, *arguments],
-            environment | {"EXIT_CODE_OF_ABORTED": "0"},  # common/main.py reads it
+            [sys.executable, *launcher, sys.executable, *process],
+            environment | {"PYTHONUNBUFFERED": "1"},
             stdout=log,
             stderr=log,
         )
@@ -151,11 +155,10 @@ def paddle(process, environment, layout, config):
                     print(line, end="")
                 elif line.startswith("error: "):
                     print(line, end="", file=sys.stderr)
-    if failed:
+    if failed not in (0, ABORTED):
         tell(f"a process failed; {log_dir} holds what each one said.")
         return 1
-    success = run_folder.read_result(config.output_dir)["status"] == "success"
-    return 0 if success else ABORTED
+    return failed
 
 
 if __name__ == "__main__":

@@ -30,8 +30,7 @@ def run(config):
         )
     finally:
         framework.stop()
-    # A launcher may know no such code: see launch.paddle, which sets the variable.
-    return 0 if status == "success" else int(os.environ.get("EXIT_CODE_OF_ABORTED", ABORTED))
+    return 0 if status == "success" else ABORTED
 
 
 if __name__ == "__main__":

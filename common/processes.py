@@ -26,8 +26,11 @@ def end_with_parent():
 
     Linux alone knows it.
     """
+    parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it ended before it could be told
+            os._exit(1)
 
 
 def wait_for_all(children):

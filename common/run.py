@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common import benchmark, checkpoint, run_folder
+from common.data.batches import dealt
 from common.errors import UserError
 from common.mllog import RunLog
 from common.options import FREE_FIELDS
@@ -165,9 +166,11 @@ class Run:
         first = self.position.epoch_steps
         self.num_steps = len(batches)
         self.meter.start()
-        for indices, batch in zip(
-            batches.indices[first:], self._stream(batches, first), strict=True
-        ):
+        config = self.config
+        stream = batches.stream(
+            first, self.rank, self.framework.world_size(), config.workers, config.threads
+        )
+        for indices, batch in zip(batches.indices[first:], stream, strict=True):
             self.batch_examples = np.count_nonzero(indices >= 0)  # below 0: a batch's filling
             yield batch
         self.meter.stop()
@@ -219,8 +222,13 @@ class Run:
         )
 
     def _score(self, predict, batches):
+        # Whole batches, each to one process: a part of a batch may be nothing at all, and decoding
+        # takes as long for a part as for the whole.
+        own = dataclasses.replace(batches, indices=dealt(
+            batches.indices, self.rank, self.framework.world_size()))
+        config = self.config
         records = [self.quality.compare(predict(batch), batch)
-                   for batch in self._stream(batches, 0)]
+                   for batch in own.stream(workers=config.workers, threads=config.threads)]
         records = [record for part in self.framework.gather(records) for record in part]
         expected = sum(len(indices) for indices in batches.indices)
         if self.quality.count(records) != expected:
@@ -228,12 +236,6 @@ class Run:
                 f"evaluated {self.quality.count(records)} examples, the set has {expected}"
             )
         return self.quality.values(records)
-
-    def _stream(self, batches, first):
-        config = self.config
-        return batches.stream(
-            first, self.rank, self.framework.world_size(), config.workers, config.threads
-        )
 
     def _evaluates(self, epoch):
         since = epoch - self.config.evaluate_first_epoch

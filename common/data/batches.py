@@ -125,6 +125,11 @@ class Cuts(Sequence):
         return np.arange(start, min(start + self.size, self.last), dtype=np.int64)
 
 
+def dealt(indices: Sequence[np.ndarray], rank: int, world_size: int) -> list[np.ndarray]:
+    """Every world_size-th batch, whole, from number `rank` on: what one process evaluates."""
+    return [indices[number] for number in range(rank, len(indices), world_size)]
+
+
 @functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
 def permutation(num_examples: int, epoch: int, seed: int) -> np.ndarray:
     """int [num_examples]: the order of an epoch, in the smallest type that does."""

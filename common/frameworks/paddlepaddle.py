@@ -216,21 +216,27 @@ def to_canonical(tensor, role):
     return array.transpose(np.argsort(_axes(role, array.ndim))).copy("C")
 
 
-def average(tensors):
-    """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
+def average(tensors, count=None):
+    """{name: tensor} -> the mean of each over all processes, in one all-reduce.
+
+    count: of this process's examples, by which it weighs; None: all processes weigh alike.
+    """
     if world_size() == 1:
         return tensors
     flat = paddle.concat([tensor.reshape([-1]) for tensor in tensors.values()])
+    flat = paddle.concat([flat, paddle.ones([1], flat.dtype)])
+    if count is not None:
+        flat = flat * count
     distributed.all_reduce(flat)
-    flat = flat / world_size()
+    flat = flat[:-1] / flat[-1]
     parts = paddle.split(flat, [tensor.size for tensor in tensors.values()])
     return {n: part.reshape(t.shape) for (n, t), part in zip(tensors.items(), parts)}
 
 
-def average_in_place(tensors):
-    """Sets each tensor to its mean over all processes."""
+def average_in_place(tensors, count=None):
+    """Sets each tensor to its mean over all processes, weighed as by `average`."""
     if world_size() > 1:
-        for tensor, mean in zip(tensors.values(), average(tensors).values()):
+        for tensor, mean in zip(tensors.values(), average(tensors, count).values()):
             tensor.set_value(mean)
 
 

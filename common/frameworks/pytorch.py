@@ -173,21 +173,33 @@ def to_canonical(tensor, role):
     return array.transpose(np.argsort(_axes(role, array.ndim))).copy("C")
 
 
-def average(tensors):
-    """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
+def average(tensors, count=None):
+    """{name: tensor} -> the mean of each over all processes, in one all-reduce.
+
+    count: of this process's examples, by which it weighs; None: all processes weigh alike.
+    """
     if world_size() == 1:
         return tensors
-    flat = torch.cat([tensor.reshape([-1]) for tensor in tensors.values()])
+    one = next(iter(tensors.values())).new_ones(1)
+    flat = one.new_empty(sum(tensor.numel() for tensor in tensors.values()) + 1)
+    means, start = {}, 0
+    for name, tensor in tensors.items():
+        # Its own strides: where weights are channels-last, the optimizer wants gradients so too.
+        strides = torch.empty_like(tensor, device="meta").stride()
+        means[name] = flat.as_strided(tensor.shape, strides, start).copy_(tensor)
+        start += tensor.numel()
+    flat[-1:] = one
+    if count is not None:
+        flat *= count
     distributed.all_reduce(flat)
-    flat = flat / world_size()
-    parts = torch.split(flat, [tensor.numel() for tensor in tensors.values()])
-    return {n: part.reshape(t.shape) for (n, t), part in zip(tensors.items(), parts)}
+    flat /= flat[-1].clone()
+    return means
 
 
-def average_in_place(tensors):
-    """Sets each tensor to its mean over all processes."""
+def average_in_place(tensors, count=None):
+    """Sets each tensor to its mean over all processes, weighed as by `average`."""
     if world_size() > 1:
-        for tensor, mean in zip(tensors.values(), average(tensors).values()):
+        for tensor, mean in zip(tensors.values(), average(tensors, count).values()):
             tensor.copy_(mean)
 
 

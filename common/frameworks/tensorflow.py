@@ -206,21 +206,28 @@ def to_canonical(tensor, role):
     return array.transpose(np.argsort(_axes(role, array.ndim))).copy("C")
 
 
-def average(tensors):
-    """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
+def average(tensors, count=None):
+    """{name: tensor} -> the mean of each over all processes, in one all-reduce.
+
+    count: of this process's examples, by which it weighs; None: all processes weigh alike.
+    """
     if world_size() == 1:
         return tensors
     flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors.values()], axis=0)
-    flat = _strategy.run(_mean, args=([flat],))[0]
+    flat = tf.concat([flat, tf.ones([1], flat.dtype)], axis=0)
+    if count is not None:
+        flat *= tf.cast(count, flat.dtype)
+    flat = _strategy.run(_sum, args=([flat],))[0]
+    flat = flat[:-1] / flat[-1]
     parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors.values()])
     return {n: tf.reshape(part, t.shape) for (n, t), part in zip(tensors.items(), parts)}
 
 
-def average_in_place(tensors):
-    """Sets each tensor to its mean over all processes."""
+def average_in_place(tensors, count=None):
+    """Sets each tensor to its mean over all processes, weighed as by `average`."""
     if world_size() > 1:
         values = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
-        for tensor, mean in zip(tensors.values(), average(values).values()):
+        for tensor, mean in zip(tensors.values(), average(values, count).values()):
             tensor.assign(mean)
 
 
@@ -349,10 +356,10 @@ def _walk(module, prefix):
             yield from _walk(value, f"{prefix}{name}.")
 
 
-def _mean(tensors):
+def _sum(tensors):
     # identity: a tensor made here carries the device that the collective asks for.
     tensors = [tf.identity(tensor) for tensor in tensors]
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 @tf.function(reduce_retracing=True)

@@ -77,9 +77,10 @@ class Trainer:
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
+        count = len(batch["labels"])  # a process weighs by its examples
         with torch.no_grad():
-            self.update(framework.average(gradients), rate)
-            framework.average_in_place(self.statistics)
+            self.update(framework.average(gradients, count), rate)
+            framework.average_in_place(self.statistics, count)
         return loss
 
     def predict(self, batch):

@@ -80,8 +80,9 @@ class Trainer:
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
-        self.update(framework.average(gradients), rate)
-        framework.average_in_place(self.statistics)
+        count = tf.size(batch["labels"])  # a process weighs by its examples
+        self.update(framework.average(gradients, count), rate)
+        framework.average_in_place(self.statistics, count)
         return loss
 
     def predict(self, batch):

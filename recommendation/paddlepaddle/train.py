@@ -75,8 +75,9 @@ class Trainer:
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
+        count = batch["labels"].shape[0]  # a process weighs by its examples
         with paddle.no_grad():
-            self.update(framework.average(gradients), rate, step)
+            self.update(framework.average(gradients, count), rate, step)
         return loss
 
     def predict(self, batch):

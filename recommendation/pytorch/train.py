@@ -74,8 +74,9 @@ class Trainer:
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
+        count = len(batch["labels"])  # a process weighs by its examples
         with torch.no_grad():
-            self.update(framework.average(gradients), rate, step)
+            self.update(framework.average(gradients, count), rate, step)
         return loss
 
     def predict(self, batch):

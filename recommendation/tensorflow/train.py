@@ -75,7 +75,8 @@ class Trainer:
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
-        self.update(framework.average(gradients), rate, step)
+        count = tf.size(batch["labels"])  # a process weighs by its examples
+        self.update(framework.average(gradients, count), rate, step)
         return loss
 
     def predict(self, batch):

@@ -67,9 +67,10 @@ class Trainer:
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
+        count = len(batch["labels"])  # a process weighs by its examples
         with torch.no_grad():
             gradients["seen"] = batch["seen"].to(framework.dtype())
-            averages = framework.average(gradients)
+            averages = framework.average(gradients, count)
             self.update(averages, averages["seen"], rate)
         return loss
 

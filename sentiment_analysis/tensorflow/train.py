@@ -79,8 +79,9 @@ class Trainer:
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
         loss, gradients = self.differentiate(batch, ignore)
+        count = tf.size(batch["labels"])  # a process weighs by its examples
         gradients["seen"] = tf.cast(batch["seen"], framework.dtype())
-        averages = framework.average(gradients)
+        averages = framework.average(gradients, count)
         self.update(averages, averages["seen"], rate)
         return loss
 
