@@ -1,0 +1,43 @@
+"""What the shared tests need to know of image classification; tests/cells.py explains each."""
+
+import os
+import shutil
+
+# Coefficients that float32 holds exactly, since PaddlePaddle keeps them so; a small learning rate,
+# since at the quick one rounding grows tenfold with each step.
+TINY = ("--set=batch_size=660", "--set=eval_batch_size=250", "--set=image_size=32",
+        "--set=resize_size=32", "--set=stem_width=8", "--set=widths=8,8,16,16",
+        "--set=learning_rate_per_256=0.002", "--set=momentum=0.875",
+        "--set=batch_norm_momentum=0.875", f"--set=batch_norm_epsilon={2**-16}")
+RANDOM = ()
+tiny_data = None
+FAULTS = (
+    (["--data_dir=/nowhere"], "/nowhere/train: no such folder"),
+    (["--set=bach_size=3"], "Did you mean batch_size"),
+    (["--set=image_size=30"], "multiple of 4"),
+    (["--set=blocks=1,1"], "expected as many of each"),
+    (["--set=optimizer=adam"], "expected one of sgd, lars"),
+    (["--set=num_classes=9"], "expected 9 class folders, found 10"),
+)
+RELAY_GAP = 1e-10
+QUICK_GAP = 0.1
+REAL = ("--target=1", "--set=boundary_epochs=5,7", "--set=image_size=48", "--set=resize_size=48",
+        "--set=batch_size=64", "--set=learning_rate_per_256=0.4", "--set=weight_decay=0.0005")
+REAL_GAP = 0.06
+REAL_EPOCHS = 8
+
+
+def examples(config, batch):
+    """[(pixels, label)] of a training batch."""
+    return [(image.tobytes(), label) for image, label in zip(batch["images"], batch["labels"])]
+
+
+def real_data(folder, sample):
+    """CIFAR-10 photographs in ImageNet's layout, 5,000 and 1,000."""
+    shutil.copytree(sample, folder, dirs_exist_ok=True)
+
+
+def real_baseline(data_dir):
+    """An eighth more than logistic regression on standardised pixels, which reaches 0.364."""
+    assert len(os.listdir(os.path.join(data_dir, "val"))) == 10
+    return 0.364 + 0.125
