@@ -12,41 +12,66 @@ import sys
 import tempfile
 
 from common import benchmark, run_folder
-from common.errors import UserError
-from common.mllog import Order, parse
+from common.errors import ABORTED, UserError, printable, told
+from common.mllog import Order, parse, written
 
 COMMON_RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules", "common.yaml")
 
 
+MAX_LINE = 1 << 20        # bytes; the package's reading takes time with the square of a line
+MAX_LOG = 1 << 25
+MAX_SECONDS = 10          # for the package
+# The package makes a rule file's name of these, and runs what stands there.
+NAMES = ("submission_benchmark", "submission_division", "opt_name")
+
+
 def read(path):
-    """[(key, value, metadata)] of a log.  Raises UserError for what would crash the checker."""
+    """(path, [event]) of a log: see mllog.parse.  Raises UserError for what is no log."""
     if os.path.isdir(path):
         path = run_folder.log_path(path)
     try:
-        with open(path, encoding="utf-8") as opened:
-            lines = opened.read().splitlines()
+        with open(path, "rb") as opened:
+            lines = opened.read(MAX_LOG + 1).split(b"\n")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Name a run folder or its run.log.") from None
+    if sum(map(len, lines)) > MAX_LOG:
+        raise UserError(f"{path}: more than {MAX_LOG:,} bytes: no log of a run.")
     events = []
     for number, line in enumerate(lines, 1):
+        if len(line) > MAX_LINE:
+            raise UserError(f"{path}:{number}: {len(line):,} bytes: no line of a log.")
         try:
-            event = parse(line)
-        except (ValueError, KeyError) as error:
+            event = parse(line.decode())
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: no whole MLLOG line ({error}).") from None
         if event:
-            if event[0] == "eval_accuracy" and not isinstance(event[1], (int, float, dict)):
-                raise UserError(f"{path}:{number}: eval_accuracy is {event[1]}, no number.")
+            fault = value_fault(event["key"], event["value"])
+            if fault:
+                raise UserError(f"{path}:{number}: {fault}")
             events.append(event)
     if not events:
         raise UserError(f"{path}: holds no MLLOG line.")
     return path, events
 
 
+def value_fault(key, value):
+    """What is wrong with a value that a judge relies on, or None."""
+    if key in NAMES and not (isinstance(value, str) and value.isidentifier()):
+        return f"{key} is {value!r}: expected a name."
+    if key == "eval_accuracy":
+        numbers = list(value.values()) if isinstance(value, dict) else [value]
+        if not numbers or any(isinstance(n, bool) or not isinstance(n, (int, float))
+                              for n in numbers):
+            return f"eval_accuracy is {value!r}, no number."
+    return None
+
+
 def order_faults(events):
     """What the strict order finds wrong, a line each."""
     order = Order()
-    faults = [fault for key, _, metadata in events if (fault := order.take(key, metadata))]
-    seeds = sum(key == "seed" for key, _, _ in events)
+    taken = [order.take(event["key"], event["metadata"]) for event in events]
+    faults = [fault for fault in taken if fault]
+    seeds = sum(event["key"] == "seed" for event in events)
     if seeds != 1:
         faults.append(f"seed: expected once, found {seeds} times")
     if order.last != "run_stop":
@@ -56,7 +81,12 @@ def order_faults(events):
 
 def judges(events):
     """[(words, arguments of the package's checker)] of those who judge a log.  Raises UserError."""
-    values = {key: value for key, value, _ in reversed(events)}
+    values = {}
+    for event in events:
+        key, value = event["key"], event["value"]
+        if key in NAMES and values.get(key, value) != value:
+            raise UserError(f"{key}: {values[key]!r} in one line, {value!r} in another.")
+        values[key] = value
     name, division = values.get("submission_benchmark"), values.get("submission_division")
     known = {facts.name: facts for facts in benchmark.benchmarks()}
     if name not in known:
@@ -80,12 +110,21 @@ def judges(events):
     ]
 
 
-def package_faults(path, arguments):
-    """What MLCommons' checker finds wrong, a line each."""
+def package_faults(events, arguments):
+    """What MLCommons' checker finds wrong, a line each.
+
+    It reads the events that were judged here, written anew: not a file that it could split into
+    other lines than `read` did.
+    """
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "training"]
     with tempfile.TemporaryDirectory() as folder:  # the checker leaves a file where it runs
-        done = subprocess.run([*command, *arguments, path], capture_output=True, text=True,
-                              cwd=folder)
+        with open(os.path.join(folder, "run.log"), "w") as opened:
+            opened.writelines(f"{written(event)}\n" for event in events)
+        try:
+            done = subprocess.run([*command, *arguments, "run.log"], capture_output=True, text=True,
+                                  errors="replace", cwd=folder, timeout=MAX_SECONDS)
+        except subprocess.TimeoutExpired:
+            return [f"the checker took more than {MAX_SECONDS} s"]
     if done.returncode == 0 and "SUCCESS" in done.stdout + done.stderr:
         return []
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
@@ -94,24 +133,21 @@ def package_faults(path, arguments):
 
 def main(argv):
     """Returns the exit code: 0 passes, 1 a fault of the user, 2 does not pass."""
-    try:
-        if len(argv) != 1:
-            raise UserError("usage: python -m common.check_log RUN_FOLDER")
-        path, events = read(argv[0])
-        tools = judges(events)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    passed = True
-    verdicts = [(words, package_faults(os.path.abspath(path), arguments))
-                for words, arguments in tools]
+    return told(lambda: judge(argv))
+
+
+def judge(argv):
+    """Prints each judge's verdict.  Returns the exit code.  Raises UserError."""
+    if len(argv) != 1:
+        raise UserError("usage: python -m common.check_log RUN_FOLDER")
+    _, events = read(argv[0])
+    verdicts = [(words, package_faults(events, arguments)) for words, arguments in judges(events)]
     verdicts.append(("common/mllog.py, strict order of events", order_faults(events)))
-    for judge, faults in verdicts:
-        print(f"{'PASS' if not faults else 'FAIL'}  {judge}")
+    for words, faults in verdicts:
+        print(f"{'PASS' if not faults else 'FAIL'}  {words}")
         for fault in faults:
-            print(f"      {fault}")
-        passed = passed and not faults
-    return 0 if passed else 2
+            print(f"      {printable(fault)}")
+    return ABORTED if any(faults for _, faults in verdicts) else 0
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ file's header.  A file appears whole or not at all, and the newest two are kept.
 """
 
 import errno
-import glob
 import hashlib
 import json
 import os
+import re
 
 import numpy as np
 import safetensors
@@ -16,6 +16,7 @@ import safetensors.numpy
 
 from common.errors import UserError
 
+NAME = re.compile(r"step_\d{10}\.safetensors")
 FORMAT = 1
 KEPT = 2
 
@@ -26,8 +27,9 @@ def path(folder, step):
 
 
 def paths(folder):
-    """All checkpoints in a folder, the newest last."""
-    return sorted(glob.glob(os.path.join(glob.escape(folder), "step_*.safetensors")))
+    """All checkpoints in a folder, the newest last.  Raises OSError where it cannot be read."""
+    names = os.listdir(folder) if os.path.lexists(folder) else []
+    return sorted(os.path.join(folder, name) for name in names if NAME.fullmatch(name))
 
 
 def save_tensors(file, tensors, metadata=None):
@@ -100,7 +102,10 @@ def read_position(file):
         if _sum(metadata["run"]) != metadata["sum"]:
             raise ValueError("the sum of its header is wrong")
         position = json.loads(metadata["run"])
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        if not isinstance(position["format"], int) or not isinstance(position["config"], dict):
+            raise ValueError("its header says nothing of a run")
+    except (OSError, KeyError, TypeError, ValueError, RecursionError,
+            safetensors.SafetensorError) as error:
         raise UserError(_damaged(file, error)) from None
     if position["format"] > FORMAT:
         raise UserError(

@@ -1,8 +1,52 @@
-"""The one exception for faults that a user can mend."""
+"""The one exception for faults that a user can mend, and how each command tells them."""
+
+import signal
+import sys
+
+ABORTED = 2       # exit code: does not hold: a target missed, a log or a port that fails
+INTERRUPTED = 130
 
 
 class UserError(Exception):
     """Something the user can put right.  The message says what is wrong, where, and what to do.
 
-    `common.main` prints it as a single line and exits with 1; no traceback.
+    `told` prints it as a single line and exits with 1; no traceback.
     """
+
+
+def printable(text):
+    """str on one line: control characters, of files and servers that nobody vouches for, escaped.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def tell(text):
+    """Prints an error's one line."""
+    print(f"error: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def told(body, advice=""):
+    """What body() returns; 1 for a fault of the user, 130 when interrupted, each told in one line.
+
+    SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption.
+    A file that cannot be read or written is the user's to mend, wherever it strikes.
+    """
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return body()
+    except UserError as error:
+        tell(error)
+    except OSError as error:
+        tell(f"{error.filename or 'input or output'}: {error.strerror or error}.")
+    except MemoryError as error:
+        tell(f"out of memory ({error}). Make the batch or the model smaller.")
+    except KeyboardInterrupt:
+        tell(f"interrupted. {advice}".rstrip())
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 1
+
+
+def _interrupt(number, frame):
+    raise KeyboardInterrupt

@@ -8,13 +8,10 @@ import glob
 import importlib
 import json
 import os
-import signal
-import socket
-import subprocess
 import sys
 
-from common import command, main, run_folder
-from common.errors import UserError
+from common import command, main, processes, run_folder
+from common.errors import ABORTED, UserError, tell, told
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 USAGE = "usage: launch.sh APPLICATION FRAMEWORK [flags]"
@@ -43,38 +40,76 @@ def launch(arguments, program="common.main"):
     return start[config.framework](process, environment, asked.layout, config)
 
 
-def free_port():
-    """A port of this host that nobody listens on now."""
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return opened.getsockname()[1]
-
-
-# torchrun itself would show a traceback of its own where a process ends with anything but 0.
+# The function beneath torchrun, whose own command line would take flags of ours for its own.
 TORCHRUN = """
-import logging
-import sys
-from torch.distributed import run
+import json, logging, os, sys
+from common.processes import end_with_parent
+end_with_parent()
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 logging.disable(logging.ERROR)  # of the launcher; the processes say what it is
+given = json.loads(sys.argv[1])
+config = LaunchConfig(
+    min_nodes=given["nodes"], max_nodes=given["nodes"], nproc_per_node=given["processes"],
+    rdzv_backend="static", rdzv_endpoint=f"{given['host']}:{given['port']}",
+    rdzv_configs={"rank": given["node_rank"], "timeout": given["seconds"]}, max_restarts=0,
+)
 try:
-    run.main(sys.argv[1:])
+    elastic_launch(config, sys.executable)(*sys.argv[2:])
 except ChildFailedError as error:
     sys.exit(error.get_first_failure()[1].exitcode)
 """
 
+# PaddlePaddle's launcher writes the whole environment, secrets included, beside its logs.
+PADDLE = """
+import sys
+from common.processes import end_with_parent
+end_with_parent()
+from paddle.distributed.launch.controllers.controller import Controller
+from paddle.distributed.launch.main import launch
+Controller.save_pod_env = Controller.save_pod_log = lambda self, info=None: None
+launch()
+"""
+
+WAIT_SECONDS = 900  # for the other hosts
+
 
 def torchrun(process, environment, layout, config):
-    """PyTorch: torchrun gives each process its rank and restarts none."""
-    launcher = [
-        "-c", TORCHRUN,
-        f"--nnodes={layout.nodes}",
-        f"--nproc_per_node={layout.processes}",
-        f"--node_rank={layout.node_rank}",
-        f"--master_addr={layout.host}",
-        f"--master_port={layout.port or free_port()}",
-    ]  # fmt: skip
-    os.execve(sys.executable, [sys.executable, *launcher, *process], environment)
+    """PyTorch: its elastic launcher gives each process its rank and restarts none."""
+    given = {
+        "nodes": layout.nodes,
+        "processes": layout.processes,
+        "node_rank": layout.node_rank,
+        "host": layout.host,
+        "port": layout.port or processes.free_port(),
+        "seconds": WAIT_SECONDS,
+    }
+    child = processes.start(
+        [sys.executable, "-c", TORCHRUN, json.dumps(given), *process], environment
+    )
+    return processes.wait_for_all([child])
+
+
+def tensorflow(process, environment, layout, config):
+    """TensorFlow has no launcher: each process finds its place in TF_CONFIG.
+
+    Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them.
+    """
+    if layout.nodes == 1:
+        workers = [f"127.0.0.1:{processes.free_port()}" for _ in range(layout.processes)]
+    else:
+        hosts = environment.get("TF_HOSTS", "").split(",")
+        if len(hosts) != layout.nodes:
+            raise UserError(f"TF_HOSTS: expected {layout.nodes} hosts, by commas.")
+        ports = range(layout.port, layout.port + layout.processes)
+        workers = [f"{host}:{port}" for host in hosts for port in ports]
+    children = []
+    for local_rank in range(layout.processes):
+        index = layout.node_rank * layout.processes + local_rank
+        place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        own = environment | {"TF_CONFIG": json.dumps(place), "LOCAL_RANK": str(local_rank)}
+        children.append(processes.start([sys.executable, *process], own))
+    return processes.wait_for_all(children)
 
 
 def paddle(process, environment, layout, config):
@@ -86,7 +121,7 @@ def paddle(process, environment, layout, config):
     """
     log_dir = run_folder.processes_folder(config.output_dir, layout.node_rank)
     launcher = [
-        "-m", "paddle.distributed.launch",
+        "-c", PADDLE,
         f"--nnodes={layout.nodes}",
         f"--nproc_per_node={layout.processes}",
         f"--rank={layout.node_rank}",
@@ -100,15 +135,14 @@ def paddle(process, environment, layout, config):
     script = os.path.join(ROOT, *module.split(".")) + ".py"  # it knows no -m
     os.makedirs(log_dir, exist_ok=True)
     with open(os.path.join(log_dir, "launcher.log"), "w") as log:
-        child = subprocess.Popen(
+        child = processes.start(
             [sys.executable, *launcher, script, *arguments],
-            env=environment | {"EXIT_CODE_OF_ABORTED": "0"},  # common/main.py reads it
+            environment | {"EXIT_CODE_OF_ABORTED": "0"},  # common/main.py reads it
             stdout=log,
             stderr=log,
         )
-    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    failed = wait_for_all([child])
-    for path in sorted(glob.glob(os.path.join(log_dir, "workerlog.*"))):
+    failed = processes.wait_for_all([child])
+    for path in sorted(glob.glob(os.path.join(glob.escape(log_dir), "workerlog.*"))):
         with open(path, errors="replace") as opened:
             for line in opened:
                 if line.startswith("RESULT,"):
@@ -116,49 +150,11 @@ def paddle(process, environment, layout, config):
                 elif line.startswith("error: "):
                     print(line, end="", file=sys.stderr)
     if failed:
-        print(f"error: a process failed; {log_dir} holds what each one said.", file=sys.stderr)
+        tell(f"a process failed; {log_dir} holds what each one said.")
         return 1
-    return 0 if run_folder.read_result(config.output_dir)["status"] == "success" else 2
-
-
-def tensorflow(process, environment, layout, config):
-    """TensorFlow has no launcher: each process finds its place in TF_CONFIG.
-
-    Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them.
-    """
-    if layout.nodes == 1:
-        workers = [f"127.0.0.1:{free_port()}" for _ in range(layout.processes)]
-    else:
-        hosts = environment.get("TF_HOSTS", "").split(",")
-        if len(hosts) != layout.nodes:
-            raise UserError(f"TF_HOSTS: expected {layout.nodes} hosts, by commas.")
-        ports = range(layout.port, layout.port + layout.processes)
-        workers = [f"{host}:{port}" for host in hosts for port in ports]
-    children = []
-    for local_rank in range(layout.processes):
-        index = layout.node_rank * layout.processes + local_rank
-        place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        own = environment | {"TF_CONFIG": json.dumps(place), "LOCAL_RANK": str(local_rank)}
-        children.append(subprocess.Popen([sys.executable, *process], env=own))
-    signal.signal(signal.SIGTERM, lambda *_: [child.terminate() for child in children])
-    return wait_for_all(children)
-
-
-def wait_for_all(children):
-    """The first exit code that is not 0; one process's end by a fault ends the others."""
-    codes = {}
-    while len(codes) < len(children):
-        pid, status = os.wait()
-        code = os.waitstatus_to_exitcode(status)
-        child = next(child for child in children if child.pid == pid)
-        child.returncode = code
-        codes[pid] = code
-        if code not in (0, 2):
-            for other in children:
-                if other.pid not in codes:
-                    other.kill()
-    return next((code for code in codes.values() if code), 0)
+    success = run_folder.read_result(config.output_dir)["status"] == "success"
+    return 0 if success else ABORTED
 
 
 if __name__ == "__main__":
-    sys.exit(main.told(lambda: launch(sys.argv[1:])))
+    sys.exit(told(lambda: launch(sys.argv[1:]), main.ADVICE))

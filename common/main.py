@@ -8,13 +8,15 @@ import importlib
 import os
 import sys
 
-from common import command
-from common.errors import UserError
+from common import command, processes
+from common.errors import ABORTED, told
+
+ADVICE = "Go on with --resume and the same --output_dir."
 
 
 def main(arguments):
     """Parses the command line and runs.  Returns the exit code."""
-    return told(lambda: run(command.parse(arguments).config))
+    return told(lambda: run(command.parse(arguments).config), ADVICE)
 
 
 def run(config):
@@ -29,20 +31,9 @@ def run(config):
     finally:
         framework.stop()
     # A launcher may know no such code: see launch.paddle, which sets the variable.
-    return 0 if status == "success" else int(os.environ.get("EXIT_CODE_OF_ABORTED", 2))
-
-
-def told(body):
-    """What body() returns; 1 for a fault of the user, told in one line."""
-    try:
-        return body()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted. Go on with --resume and the same --output_dir.", file=sys.stderr)
-        return 130
+    return 0 if status == "success" else int(os.environ.get("EXIT_CODE_OF_ABORTED", ABORTED))
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     sys.exit(main(sys.argv[1:]))

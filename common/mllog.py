@@ -11,6 +11,7 @@ The order is that of the checker's strictest rule set, 0.6.0; the newer ones wan
 import json
 import logging
 import os
+import sys
 
 from mlperf_logging.mllog.mllog import MLLogger
 
@@ -78,12 +79,37 @@ class Order:
 
 
 def parse(line):
-    """(key, value, metadata) of a line, or None where it is no MLLOG line.  Raises ValueError."""
-    _, found, text = line.rpartition(PREFIX)
+    """{key, value, metadata, time_ms, ...} of a line, or None where it is no MLLOG line.
+
+    Raises ValueError, RecursionError.
+    """
+    _, found, text = line.partition(PREFIX)
     if not found:
         return None
-    event = json.loads(text)
-    return event["key"], event["value"], event["metadata"]
+    event = json.loads(text, parse_constant=_no_number)
+    if not isinstance(event, dict) or not isinstance(event.get("key"), str):
+        raise ValueError("no key")
+    if "value" not in event:
+        raise ValueError("no value")
+    if not isinstance(event.get("metadata"), dict):
+        raise ValueError("no metadata")
+    return event
+
+
+def written(event):
+    """The line of an event; no value in it can begin another."""
+    return PREFIX + json.dumps(event).replace(PREFIX[:3], PREFIX[:3].replace(":", "\\u003a"))
+
+
+def _no_number(name):
+    raise ValueError(f"{name} is no number")
+
+
+class Handler(logging.FileHandler):
+    """Writes to a file; one that cannot be written ends the run instead of losing its events."""
+
+    def handleError(self, record):
+        raise UserError(_unwritable(self.baseFilename, sys.exc_info()[1])) from None
 
 
 class RunLog:
@@ -103,7 +129,10 @@ class RunLog:
             raise UserError(f"{path}: missing, though the run folder has a checkpoint.")
         if enabled:
             logger = logging.Logger("mllog", logging.INFO)
-            self.handler = logging.FileHandler(path)
+            try:
+                self.handler = Handler(path)
+            except OSError as error:
+                raise UserError(_unwritable(path, error)) from None
             logger.addHandler(self.handler)
             root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
             self.mllogger = MLLogger(logger, default_stack_offset=2, root_dir=root)
@@ -118,9 +147,14 @@ class RunLog:
                 )
             if cut:
                 opened.truncate(keep_bytes)
-        for line in kept.decode().splitlines():
-            key, _, metadata = parse(line)
-            self._check(key, metadata)
+        try:
+            events = [parse(line) for line in kept.decode().split("\n") if line]
+            for event in events:
+                self._check(event["key"], event["metadata"])
+        except (ValueError, TypeError, RecursionError, RuntimeError) as error:
+            raise UserError(
+                f"{self.path}: damaged ({error}). The log was changed; this run cannot be resumed."
+            ) from None
 
     def _check(self, key, metadata):
         fault = self.order.take(key, metadata)
@@ -145,13 +179,27 @@ class RunLog:
         if self.handler:
             self.mllogger.event(key, value, metadata)
 
+    def ended(self):
+        """Whether run_stop has been logged."""
+        return self.order.last == "run_stop"
+
     def position(self):
-        """The file's length in bytes, all of it on disk."""
-        self.handler.flush()
-        os.fsync(self.handler.stream.fileno())
-        return self.handler.stream.tell()
+        """The file's length in bytes, all of it on disk; 0 where nothing is written."""
+        if not self.handler:
+            return 0
+        try:
+            self.handler.flush()
+            os.fsync(self.handler.stream.fileno())
+            return self.handler.stream.tell()
+        except OSError as error:
+            raise UserError(_unwritable(self.path, error)) from None
 
     def close(self):
         """Closes the file."""
         if self.handler:
             self.handler.close()
+
+
+def _unwritable(path, error):
+    reason = getattr(error, "strerror", None) or error
+    return f"{path}: cannot be written ({reason}). Make room there and --resume."

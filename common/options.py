@@ -2,9 +2,11 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from dataclasses import dataclass
+from typing import Annotated
 
 from absl import flags
 
@@ -12,24 +14,56 @@ from common.errors import UserError
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """What a number may be: at least `low`, or above it, and at most `high`."""
+
+    low: float
+    high: float
+    above: bool = False
+
+    def fault(self, value):
+        """What was expected of a value that is out of bounds, else None."""
+        within = value > self.low if self.above else value >= self.low
+        if within and value <= self.high:
+            return None
+        least = f"above {self.low:g}" if self.above else f"{self.low:,} or more"
+        return f"expected {least}, at most {self.high:,}"
+
+
+# The types of a config's numbers, by what they may be.
+Count = Annotated[int, Bounds(1, 10**9)]             # of examples, steps, epochs, attempts
+Whole = Annotated[int, Bounds(0, 10**9)]             # where none is a number too
+Size = Annotated[int, Bounds(1, 1 << 22)]            # of a batch, a picture, a vocabulary
+Width = Annotated[int, Bounds(1, 1 << 16)]           # of a layer
+Depth = Annotated[int, Bounds(1, 1000)]              # layers, heads, beams
+Positive = Annotated[float, Bounds(0.0, 1e9, above=True)]
+Amount = Annotated[float, Bounds(0.0, 1e9)]          # where none is a number too
+Share = Annotated[float, Bounds(0.0, 1.0)]
+Decay = Annotated[float, Bounds(0.0, 1.0 - 1e-6)]    # where all would leave nothing
+Processes = Annotated[int, Bounds(0, 256)]
+Threads = Annotated[int, Bounds(1, 256)]
+Seed = Annotated[int, Bounds(0, (1 << 63) - 1)]
+
+
+@dataclass(frozen=True)
 class Options:
     """How to run: the fields that every application's Config has beside its own numbers."""
 
     profile: str = "quick"
-    seed: int | None = None             # None: taken from the clock, as the rules ask
+    seed: Seed | None = None            # None: taken from the clock, as the rules ask
     data_dir: str = ""                  # "": the embedded data, in the cache folder
     output_dir: str = ""                # "": runs/<application>-<framework>-<profile>-<seed>
     device: str = "cpu"                 # cpu or cuda
     precision: str = "fp32"             # fp32, bf16, or fp64 (for parity)
     compile: bool = False               # torch.compile, XLA, paddle.jit
-    workers: int = 0                    # data processes; 0: threads of this process
-    threads: int = 2                    # data threads when there are no workers
+    workers: Processes = 0              # data processes; 0: threads of this process
+    threads: Threads = 2                # data threads when there are no workers
     resume: bool = False
     target: float | str = 0.0           # the quality that ends the run; "one=0.3,other=0.2"
-    num_epochs: int = 1                 # the run is aborted after as many
-    evaluate_every_epochs: int = 1
-    evaluate_first_epoch: int = 1       # MLPerf's evaluation offset, counted from 1
-    checkpoint_every_steps: int = 0     # beside the one after each epoch; 0: none
+    num_epochs: Count = 1               # the run is aborted after as many
+    evaluate_every_epochs: Count = 1
+    evaluate_first_epoch: Count = 1     # MLPerf's evaluation offset, counted from 1
+    checkpoint_every_steps: Whole = 0   # beside the one after each epoch; 0: none
     application: str = ""               # set from the command, for the log
     framework: str = ""
 
@@ -126,7 +160,7 @@ def assign(config, assignments):
         if not equals:
             raise UserError(f"--set {assignment}: expected NAME=VALUE.")
         changes[name] = parse_field(config, name, text)
-    return dataclasses.replace(config, **changes)
+    return check_bounds(dataclasses.replace(config, **changes))
 
 
 def parse_field(config, name, text):
@@ -141,7 +175,7 @@ def parse_field(config, name, text):
     try:
         value = _convert(kind, text)
     except ValueError:
-        shown = getattr(kind, "__name__", str(kind))
+        shown = getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind)
         raise UserError(f"--set {name}={text}: expected {shown}.") from None
     if name in CHOICES and value not in CHOICES[name]:
         raise UserError(f"--set {name}={text}: expected one of {', '.join(CHOICES[name])}.")
@@ -149,29 +183,71 @@ def parse_field(config, name, text):
 
 
 def _convert(kind, text):
-    if isinstance(kind, types.UnionType):  # int | None, float | str
-        first, other = typing.get_args(kind)
+    alternatives = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return tuple(_convert(alternatives[0], part) for part in text.strip("()").split(",")
+                     if part.strip())
+    if alternatives:  # int | None, float | str
+        first, other = alternatives
         if other is types.NoneType:
             return None if text == "None" else _convert(first, text)
         try:
             return _convert(first, text)
         except ValueError:
             return _convert(other, text)
-    if typing.get_origin(kind) is tuple:
-        element = typing.get_args(kind)[0]
-        return tuple(_convert(element, part) for part in text.strip("()").split(",") if part)
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
         return text.lower() == "true"
-    return kind(text)
+    value = kind(text)
+    if kind is float and not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def check_bounds(config):
+    """The config, if each of its numbers is within the bounds of its type.  Raises UserError."""
+    for name, kind in typing.get_type_hints(type(config), include_extras=True).items():
+        value = getattr(config, name)
+        values = value if isinstance(value, tuple) else [value]
+        if isinstance(value, tuple) and not value:
+            raise UserError(f"{name}=(): expected at least one number.")
+        for bounds in _bounds(kind):
+            for number in values:
+                if number is not None and (fault := bounds.fault(number)):
+                    raise UserError(f"{name}={value}: {fault}.")
+    return config
+
+
+def _bounds(kind):
+    """The Bounds in a type, within a tuple's or an optional one's too."""
+    found = [part for part in getattr(kind, "__metadata__", ()) if isinstance(part, Bounds)]
+    if typing.get_origin(kind) is Annotated:
+        return found
+    return [bounds for part in typing.get_args(kind) for bounds in _bounds(part)]
 
 
 def from_json(config_class, fields):
-    """The config of what json.load gives of dataclasses.asdict.  Raises UserError, TypeError."""
+    """The config of what json.load gives of dataclasses.asdict.  Raises UserError."""
     known = {field.name for field in dataclasses.fields(config_class)}
     odd = sorted(fields.keys() ^ known)
     if odd:
         raise UserError(f"config: {odd[0]}: expected {', '.join(sorted(known))}.")
     # JSON has lists where a config has tuples.
-    return config_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
+    config = config_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()})
+    for name, kind in typing.get_type_hints(config_class).items():
+        if not _is_of(getattr(config, name), kind):
+            raise UserError(f"config: {name} is {getattr(config, name)!r}: expected {kind}.")
+    return check_bounds(config)
+
+
+def _is_of(value, kind):
+    """Whether a value has a field's type."""
+    alternatives = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_of(v, alternatives[0]) for v in value)
+    if alternatives:
+        return any(_is_of(value, part) for part in alternatives)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind

@@ -8,6 +8,7 @@ import os
 import sys
 
 from common import benchmark, run_folder
+from common.errors import tell
 
 
 def find(folders):
@@ -86,7 +87,7 @@ def main(folders):
                 words = statistic(needed[application], runs)
             print(f"{application} {framework} {profile} to {target}: {words}")
     for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
+        tell(fault)
     return 1 if faults else 0
 
 

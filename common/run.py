@@ -62,6 +62,7 @@ class Run:
         self.meter = Meter(framework.synchronize)
         self.line = Line(enabled=self.rank == 0)
         self.checkpoints = run_folder.checkpoint_folder(config.output_dir)
+        self.lock = None             # of the run folder
         self.resumed_from = None     # path of a checkpoint
         self.started = None          # seconds since 1970, of this process
         self.log = None
@@ -82,13 +83,11 @@ class Run:
 
     def __enter__(self):
         config = self.config
-        keep_bytes = 0
-        if config.resume:
-            self.resumed_from = run_folder.find_resumable(config)
-        elif self.rank == 0:
-            run_folder.claim(config.output_dir)
-        if self.resumed_from:
-            keep_bytes = checkpoint.read_position(self.resumed_from)["log_position"]
+        if self.rank == 0:
+            if not config.resume:
+                run_folder.claim(config.output_dir)
+            self.lock = run_folder.Lock(config.output_dir)
+        keep_bytes = self._find_resumable() if config.resume else 0
         self.started = time.time()
         self.log = RunLog(run_folder.log_path(config.output_dir), self.rank == 0, keep_bytes)
         if self.resumed_from:
@@ -111,17 +110,33 @@ class Run:
         if kind is None:
             self._finish()
         self.log.close()
+        if self.lock:
+            self.lock.release()
+
+    def _find_resumable(self):
+        """Takes up the position of the newest checkpoint.  Returns its length of the log."""
+        self.resumed_from = run_folder.find_resumable(self.config)
+        if not self.resumed_from:
+            return 0
+        saved = checkpoint.read_position(self.resumed_from)
+        names = [field.name for field in dataclasses.fields(Position)]
+        self.position = at = Position(**{name: saved[name] for name in names})
+        # The target may be another now.
+        met = at.curve and self.quality.met(at.curve[-1]["quality"], self.targets)
+        status = "success" if met else "aborted"
+        over = met or (at.epoch >= self.config.num_epochs and not at.epoch_open)
+        if over and status == at.status and run_folder.has_result(self.config.output_dir):
+            reason = "has reached its target" if met else "is over: raise --max_epochs"
+            raise UserError(f"{self.config.output_dir}: this run {reason}; nothing to resume.")
+        at.status = status
+        at.resumed += 1
+        return saved["log_position"]
 
     def restore(self, trainer):
         """Takes up the checkpoint of a resumed run.  Last call before the clock starts."""
         self.trainer = trainer
-        if not self.resumed_from:
-            return
-        trainer.load_state(checkpoint.load(self.resumed_from, trainer.state()))
-        saved = checkpoint.read_position(self.resumed_from)
-        names = [field.name for field in dataclasses.fields(Position)]
-        self.position = Position(**{name: saved[name] for name in names})
-        self.position.resumed += 1
+        if self.resumed_from:
+            trainer.load_state(checkpoint.load(self.resumed_from, trainer.state()))
 
     def epochs(self):
         """Yields 1, 2, ... until the target is met or the epochs are over."""
@@ -133,7 +148,7 @@ class Run:
             at.run_start = time.time()
             at.init_seconds = at.run_start - self.started
             self.log.start("run_start")
-        while at.epoch_open or (at.status != "success" and at.epoch < self.config.num_epochs):
+        while not self._is_over():
             if not at.epoch_open:
                 at.epoch += 1
                 at.epoch_steps = 0
@@ -191,7 +206,18 @@ class Run:
             )
             if self.quality.met(values, self.targets):
                 at.status = "success"
-        self._save()
+        # The clock stops when the target is known, before anything is saved; a run that goes on
+        # with more epochs finds the log as it was before.
+        log_position = self.log.position()
+        if self._is_over():
+            self.log.end("run_stop", status=at.status)
+        self._save(log_position)
+
+    def _is_over(self):
+        at = self.position
+        return at.status == "success" or (
+            at.epoch >= self.config.num_epochs and not at.epoch_open
+        )
 
     def _score(self, predict, batches):
         records = [self.quality.compare(predict(batch), batch)
@@ -233,11 +259,14 @@ class Run:
                 "Lower the learning rate with --set."
             )
 
-    def _save(self):
+    def _save(self, log_position=None):
+        """log_position: what a resumed run keeps of the log; None: all that is there."""
         if self.rank != 0:
             return
+        if log_position is None:
+            log_position = self.log.position()
         position = dataclasses.asdict(self.position) | {
-            "log_position": self.log.position(),
+            "log_position": log_position,
             "config": dataclasses.asdict(self.config),
         }
         checkpoint.save(self.checkpoints, self.trainer.state(), position)
@@ -259,11 +288,11 @@ class Run:
 
     def _finish(self):
         at, config = self.position, self.config
-        self.log.end("run_stop", status=at.status)
+        if not self.log.ended():  # where nothing was left to do but this
+            self.log.end("run_stop", status=at.status)
         if self.rank != 0:
             return
-        seconds = time.time() - at.run_start
-        values = at.curve[-1]["quality"]
+        seconds, values = at.curve[-1]["seconds"], at.curve[-1]["quality"]
         run_folder.write_result(
             config.output_dir,
             {

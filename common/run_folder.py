@@ -4,14 +4,16 @@
     result.json      once the run has ended
     checkpoint/      see checkpoint.py
     processes/       what a launcher of several processes says, where it writes that to files
+    .lock            held by the run that writes here
 """
 
 import dataclasses
+import fcntl
+import glob
 import json
 import os
 import platform
 import subprocess
-import tempfile
 import time
 
 from common import checkpoint
@@ -64,7 +66,37 @@ def claim(folder):
         raise UserError(
             f"{folder}: holds a run already. Go on with --resume, or choose another --output_dir."
         )
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}). Choose another "
+                        "--output_dir.") from None
+
+
+class Lock:
+    """One run at a time writes a run folder.  The kernel frees it, however the process ends."""
+
+    def __init__(self, folder):
+        """Raises UserError where another run holds it, or nothing can be written."""
+        path = os.path.join(folder, ".lock")
+        try:
+            self.file = open(path, "a")  # noqa: SIM115, closed by `release` or the kernel
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another run writes here now. Wait for it, or choose another "
+                "--output_dir."
+            ) from None
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error.strerror}). Choose another "
+                            "--output_dir.") from None
+        for pattern in ("*.tmp", "checkpoint/*.tmp"):  # of writers that were killed
+            for leftover in glob.glob(os.path.join(glob.escape(folder), pattern)):
+                os.remove(leftover)
+
+    def release(self):
+        """Lets the next run have it."""
+        self.file.close()
 
 
 def saved_seed(folder):
@@ -76,19 +108,24 @@ def saved_seed(folder):
 def find_resumable(config):
     """The newest checkpoint of the run folder; None where a run was killed before its first.
 
-    Raises UserError: no run there, one that has reached its target, or one of another benchmark.
+    Raises UserError: no run there, one whose checkpoints are lost, or one of another benchmark.
     """
     folder = config.output_dir
-    if not os.path.exists(log_path(folder)):
-        raise UserError(f"{folder}: no run to resume. Name its folder with --output_dir.")
+    try:
+        with open(log_path(folder), "rb") as opened:
+            started = b'"init_stop"' in opened.read()
+    except OSError:
+        raise UserError(f"{folder}: no run to resume. Name its folder with --output_dir.") from None
     saved = checkpoint.paths(checkpoint_folder(folder))
+    if not saved and started:
+        raise UserError(
+            f"{checkpoint_folder(folder)}: no checkpoint to resume from, though the run had begun. "
+            "Put them back, or start anew with another --output_dir."
+        )
     if not saved:
         return None
-    position = checkpoint.read_position(saved[-1])
-    if position["status"] == "success" and os.path.exists(os.path.join(folder, RESULT)):
-        raise UserError(f"{folder}: this run has reached its target; there is nothing to resume.")
     now = dataclasses.asdict(config)
-    for name, before in position["config"].items():
+    for name, before in checkpoint.read_position(saved[-1])["config"].items():
         # JSON has lists where the config has tuples.
         value = list(now[name]) if isinstance(now.get(name), tuple) else now.get(name)
         if name not in MAY_CHANGE_ON_RESUME and value != before:
@@ -98,19 +135,36 @@ def find_resumable(config):
     return saved[-1]
 
 
+def has_result(folder):
+    """Whether a run has ended there."""
+    return os.path.exists(os.path.join(folder, RESULT))
+
+
 def write_result(folder, result):
-    """Writes result.json, whole or not at all."""
-    with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as opened:
-        json.dump(result, opened, indent=2)
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(opened.name, os.path.join(folder, RESULT))
+    """Writes result.json, whole or not at all.  Raises UserError."""
+    path = os.path.join(folder, RESULT)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "w") as opened:
+            json.dump(result, opened, indent=2)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}). Make room and --resume."
+                        ) from None
+
+
+MAX_RESULT = 1 << 24  # bytes
 
 
 def read_result(folder):
-    """result.json.  Raises OSError, ValueError."""
-    with open(os.path.join(folder, RESULT)) as opened:
-        return json.load(opened)
+    """result.json.  Raises OSError, ValueError, RecursionError."""
+    with open(os.path.join(folder, RESULT), encoding="utf-8") as opened:
+        text = opened.read(MAX_RESULT + 1)
+    if len(text) > MAX_RESULT:
+        raise ValueError(f"more than {MAX_RESULT:,} characters")
+    return json.loads(text)
 
 
 def system_description():

@@ -6,7 +6,7 @@ He et al. 2015, "Deep Residual Learning for Image Recognition"; MLPerf Training 
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from common.options import Options
+from common.options import Amount, Count, Depth, Options, Positive, Share, Size, Width
 
 
 @dataclass(frozen=True)
@@ -14,44 +14,44 @@ class Config(Options):
     """The reference benchmark; QUICK below changes what a laptop needs changed."""
 
     # Data.  Counts: ILSVRC2012.  Transforms: MLPerf v0.5 imagenet_preprocessing.py.
-    num_classes: int = 1000                           # the rules accept 1000 or 1001
-    num_train_images: int | None = 1_281_167          # None: as many as the folder holds
-    num_eval_images: int | None = 50_000
-    image_size: int = 224                             # side of the square the network sees
-    resize_size: int = 256                            # evaluation: short side before the crop
-    crop_area: tuple[float, ...] = (0.05, 1.0)        # of the image
-    crop_aspect: tuple[float, ...] = (0.75, 1.33)     # width / height
-    min_object_covered: float = 0.1                   # the object is the whole image
-    crop_attempts: int = 100                          # then the whole image
-    mean_rgb: tuple[float, ...] = (123.68, 116.78, 103.94)   # on the 0..255 scale; no division
+    num_classes: Size = 1000                          # the rules accept 1000 or 1001
+    num_train_images: Count | None = 1_281_167        # None: as many as the folder holds
+    num_eval_images: Count | None = 50_000
+    image_size: Width = 224                           # side of the square the network sees
+    resize_size: Width = 256                          # evaluation: short side before the crop
+    crop_area: tuple[Share, ...] = (0.05, 1.0)        # of the image
+    crop_aspect: tuple[Positive, ...] = (0.75, 1.33)  # width / height
+    min_object_covered: Share = 0.1                   # the object is the whole image
+    crop_attempts: Count = 100                        # then the whole image
+    mean_rgb: tuple[Amount, ...] = (123.68, 116.78, 103.94)  # on the 0..255 scale; no division
 
     # Network.  Paper, table 1; stride on the 3x3 convolution: "v1.5".
-    blocks: tuple[int, ...] = (3, 4, 6, 3)            # bottleneck blocks in each layer
-    stem_width: int = 64
-    widths: tuple[int, ...] = (64, 128, 256, 512)     # of the 3x3 convolutions, per layer
-    expansion: int = 4                                # a block gives expansion x width channels
-    batch_norm_momentum: float = 0.9                  # share of the old value
-    batch_norm_epsilon: float = 1e-5
-    classifier_stddev: float = 0.01                   # v0.6; v0.5 had Glorot uniform
+    blocks: tuple[Depth, ...] = (3, 4, 6, 3)          # bottleneck blocks in each layer
+    stem_width: Width = 64
+    widths: tuple[Width, ...] = (64, 128, 256, 512)   # of the 3x3 convolutions, per layer
+    expansion: Width = 4                              # a block gives expansion x width channels
+    batch_norm_momentum: Share = 0.9                  # share of the old value
+    batch_norm_epsilon: Positive = 1e-5
+    classifier_stddev: Amount = 0.01                  # v0.6; v0.5 had Glorot uniform
 
     # Loss and optimizer.
-    label_smoothing: float = 0.0
-    weight_decay: float = 1e-4                        # all but batch norm's scale and offset
+    label_smoothing: Share = 0.0
+    weight_decay: Amount = 1e-4                       # all but batch norm's scale and offset
     optimizer: str = "sgd"                            # sgd (v0.5) or lars (v0.6)
-    momentum: float = 0.9
-    lars_trust: float = 0.001                         # You et al. 2017, eq. 6
-    batch_size: int = 256                             # global, over all processes
-    eval_batch_size: int = 256                        # global; changes speed, not numbers
+    momentum: Share = 0.9
+    lars_trust: Amount = 0.001                        # You et al. 2017, eq. 6
+    batch_size: Size = 256                            # global, over all processes
+    eval_batch_size: Size = 256                       # global; changes speed, not numbers
 
     # Learning rate.  sgd: 0.128 per 256 images, divided by ten at the boundaries (v0.5).
     # lars: polynomial decay of power 2 to end_learning_rate (v0.6).
     schedule: str = "step"                            # step or polynomial
-    learning_rate_per_256: float = 0.128
-    warmup_epochs: float = 5.0                        # linear from 0
-    boundary_epochs: tuple[float, ...] = (30.0, 60.0, 80.0, 90.0)
-    decay_factor: float = 0.1
-    decay_epochs: float = 90.0                        # polynomial: the epoch it ends at
-    end_learning_rate: float = 1e-4
+    learning_rate_per_256: Amount = 0.128
+    warmup_epochs: Amount = 5.0                       # linear from 0
+    boundary_epochs: tuple[Amount, ...] = (30.0, 60.0, 80.0, 90.0)
+    decay_factor: Share = 0.1
+    decay_epochs: Positive = 90.0                     # polynomial: the epoch it ends at
+    end_learning_rate: Amount = 1e-4
 
 
 REFERENCE = Config(
@@ -111,6 +111,17 @@ def check(config):
         raise UserError(
             f"image_size={config.image_size}: expected a multiple of 4, or the frameworks' "
             "pooling would place its windows differently."
+        )
+    for name, length in (("crop_area", 2), ("crop_aspect", 2), ("mean_rgb", 3)):
+        if len(getattr(config, name)) != length:
+            raise UserError(f"{name}={getattr(config, name)}: expected {length} numbers.")
+    for name in ("crop_area", "crop_aspect"):
+        if getattr(config, name)[0] > getattr(config, name)[1]:
+            raise UserError(f"{name}={getattr(config, name)}: expected the smaller one first.")
+    if config.resize_size < config.image_size:
+        raise UserError(
+            f"resize_size={config.resize_size}: expected image_size={config.image_size} or more, "
+            "or the centre crop would leave the image."
         )
     if len(config.blocks) != len(config.widths):
         raise UserError(

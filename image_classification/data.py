@@ -133,10 +133,11 @@ def parity_batches(config, num_steps):
 def open_image(path):
     """The decoded RGB image.  Raises UserError that names a damaged file.
 
-    ImageNet holds a PNG and 22 CMYK files with JPEG names: all become RGB.
+    ImageNet holds a PNG and 22 CMYK files with JPEG names: all become RGB.  No other decoder of
+    Pillow's is asked: some run programs on what they are given.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
             image.load()
             return image if image.mode == "RGB" else image.convert("RGB")
     except FileNotFoundError:

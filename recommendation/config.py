@@ -6,7 +6,7 @@ He et al. 2017, "Neural Collaborative Filtering"; MLPerf Training v0.5.
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from common.options import Options
+from common.options import Amount, Count, Decay, Depth, Options, Positive, Size, Whole, Width
 
 
 @dataclass(frozen=True)
@@ -14,26 +14,26 @@ class Config(Options):
     """The reference benchmark; QUICK below changes what a laptop needs changed."""
 
     # Data.  Counts: MovieLens-20M.  Preparation: MLPerf v0.5 convert.py.
-    num_ratings: int | None = 20_000_263              # None: as many as the file holds
-    num_users: int | None = 138_493
-    num_items: int | None = 26_744                    # films with at least one rating
-    min_ratings: int = 20                             # users with fewer are left out
-    train_negatives: int = 4                          # for each rating, new in each epoch
-    eval_negatives: int = 999                         # for each user, with replacement
-    eval_seed: int = 0                                # the evaluation set is the same in all runs
+    num_ratings: Count | None = 20_000_263            # None: as many as the file holds
+    num_users: Count | None = 138_493
+    num_items: Count | None = 26_744                  # films with at least one rating
+    min_ratings: Count = 20                           # users with fewer are left out
+    train_negatives: Depth = 4                        # for each rating, new in each epoch
+    eval_negatives: Size = 999                        # for each user, with replacement
+    eval_seed: Whole = 0                              # the evaluation set is the same in all runs
 
     # Network.  Paper, sec. 3.4; sizes: MLPerf v0.5.
-    mf_size: int = 64                                 # of the factorisation's vectors
-    mlp_sizes: tuple[int, ...] = (256, 256, 128, 64)  # the first is both vectors side by side
-    embedding_stddev: float = 0.01
+    mf_size: Width = 64                               # of the factorisation's vectors
+    mlp_sizes: tuple[Width, ...] = (256, 256, 128, 64)  # the first is both vectors side by side
+    embedding_stddev: Amount = 0.01
 
     # Loss and optimizer: binary cross-entropy; Adam, dense: each row moves in each step.
-    learning_rate: float = 0.0005                     # constant
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8                        # beside the corrected root: see README
-    batch_size: int = 2048                            # global, over all processes; of pairs
-    eval_batch_size: int = 128                        # global; of users; changes speed alone
+    learning_rate: Amount = 0.0005                    # constant
+    adam_beta1: Decay = 0.9
+    adam_beta2: Decay = 0.999
+    adam_epsilon: Positive = 1e-8                     # beside the corrected root: see README
+    batch_size: Size = 2048                           # global, over all processes; of pairs
+    eval_batch_size: Size = 128                       # global; of users; changes speed alone
 
 
 REFERENCE = Config(
@@ -72,9 +72,6 @@ def check(config):
             f"mlp_sizes={config.mlp_sizes}: expected an even first size; a user's and a film's "
             "vector share it."
         )
-    for name in ("train_negatives", "eval_negatives", "batch_size", "eval_batch_size"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name}={getattr(config, name)}: expected at least 1.")
     return config
 
 

@@ -97,11 +97,16 @@ def read_columns(path):
             opened.seek(-1, os.SEEK_END)
             if opened.read() != b"\n":
                 raise ValueError("cut off in a line")
-        table = pandas.read_csv(
-            path,
-            usecols=["userId", "movieId", "timestamp"],
-            dtype={"userId": np.int32, "movieId": np.int32, "timestamp": np.int64},
-        )
+            opened.seek(0)
+            # pandas would take a first column too many for an index, and shift the others.
+            chunks = iter(functools.partial(opened.read, 1 << 24), b"")
+            counts = [(chunk.count(b","), chunk.count(b"\n")) for chunk in chunks]
+            commas, lines = (sum(column) for column in zip(*counts))
+            if commas != 3 * lines:
+                raise ValueError(f"{commas:,} commas in {lines:,} lines, not three in each")
+        types = {"userId": np.int32, "movieId": np.int32, "rating": np.float32,
+                 "timestamp": np.int64}  # fmt: skip
+        table = pandas.read_csv(path, dtype=types, index_col=False)
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror}. Expected MovieLens's ratings.csv in --data_dir."
@@ -110,8 +115,9 @@ def read_columns(path):
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: damaged ({reason}). Fetch the dataset again.") from None
     columns = [table[name].to_numpy() for name in ("userId", "movieId", "timestamp")]
-    if any(column.min(initial=0) < 0 for column in columns):
-        raise UserError(f"{path}: damaged (a negative number). Fetch the dataset again.")
+    if any(column.min(initial=0) < 0 for column in columns) or table["rating"].isna().any():
+        raise UserError(f"{path}: damaged (a negative number, or no rating). Fetch the dataset "
+                        "again.")
     return columns
 
 

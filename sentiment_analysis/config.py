@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, replace
 
 from common.errors import UserError
-from common.options import Options
+from common.options import Amount, Count, Decay, Depth, Options, Positive, Size, Width
 
 
 @dataclass(frozen=True)
@@ -16,29 +16,29 @@ class Config(Options):
     """The reference benchmark; QUICK below changes what a laptop needs changed."""
 
     # Data.  Counts: Large Movie Review Dataset v1.0.  Dictionary: paddle.dataset.imdb.
-    num_train_reviews: int | None = 25_000            # None: as many as the folder holds
-    num_eval_reviews: int | None = 25_000
-    vocabulary_size: int | None = 5_147               # with <unk>; None: as the cut-off gives
-    min_count: int = 151                              # over training and test reviews: "> 150"
+    num_train_reviews: Count | None = 25_000          # None: as many as the folder holds
+    num_eval_reviews: Count | None = 25_000
+    vocabulary_size: Size | None = 5_147              # with <unk>; None: as the cut-off gives
+    min_count: Count = 151                            # over training and test reviews: "> 150"
 
     # Batches.  These change speed and memory, not numbers: see data.pack.
-    block_size: int = 8                               # words; a review fills whole blocks
-    stream_multiple: int = 512                        # words of a batch, rounded up
-    blocks_multiple: int = 16                         # blocks of its longest review, rounded up
+    block_size: Width = 8                             # words; a review fills whole blocks
+    stream_multiple: Size = 512                       # words of a batch, rounded up
+    blocks_multiple: Width = 16                       # blocks of its longest review, rounded up
 
     # Network.
-    embedding_size: int = 1024
-    windows: tuple[int, ...] = (3, 4)                 # words; convolutions beside each other
-    num_filters: int = 1024                           # of each convolution
-    num_classes: int = 2                              # 0 positive, 1 negative
+    embedding_size: Width = 1024
+    windows: tuple[Depth, ...] = (3, 4)               # words; convolutions beside each other
+    num_filters: Width = 1024                         # of each convolution
+    num_classes: Width = 2                            # 0 positive, 1 negative
 
     # Loss and optimizer.  fluid.optimizer.Adam's constants.
-    learning_rate: float = 0.0005                     # constant
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    adam_epsilon: float = 1e-8
-    batch_size: int = 128                             # global, over all processes
-    eval_batch_size: int = 128                        # global; changes speed, not numbers
+    learning_rate: Amount = 0.0005                    # constant
+    adam_beta1: Decay = 0.9
+    adam_beta2: Decay = 0.999
+    adam_epsilon: Positive = 1e-8
+    batch_size: Size = 128                            # global, over all processes
+    eval_batch_size: Size = 128                       # global; changes speed, not numbers
 
 
 REFERENCE = Config(
@@ -74,17 +74,11 @@ FREE_FIELDS = ("batch_size", "eval_batch_size", "block_size", "stream_multiple",
 
 def check(config):
     """The config, if its numbers fit together.  Raises UserError."""
-    for name in ("block_size", "stream_multiple", "blocks_multiple", "min_count", "batch_size",
-                 "eval_batch_size", "embedding_size", "num_filters"):
-        if getattr(config, name) < 1:
-            raise UserError(f"{name}={getattr(config, name)}: expected 1 or more.")
     if config.stream_multiple % config.block_size:
         raise UserError(
             f"stream_multiple={config.stream_multiple}: expected a multiple of "
             f"block_size={config.block_size}."
         )
-    if not config.windows or min(config.windows) < 1:
-        raise UserError(f"windows={config.windows}: expected numbers of words, 1 or more.")
     if config.num_classes != 2:
         raise UserError(f"num_classes={config.num_classes}: expected 2, positive and negative.")
     return config

@@ -13,21 +13,22 @@ Requests rather than pooch, which neither resumes a file nor knows mirrors.
 """
 
 import dataclasses
-import hashlib
 import os
 import sys
 import time
 from dataclasses import dataclass
 
 import requests
+import urllib3
 from absl import flags
 from tqdm import tqdm
 
 from common import benchmark
-from common.errors import UserError
+from common.data import sums
+from common.data.sums import file_sum
+from common.errors import UserError, told
 
 CHUNK = 1 << 16  # bytes; a cut connection loses the chunk under way
-SUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,19 @@ class Archive:
     """A file to fetch.
 
     name: below FOLDER/archives.  urls: mirrors, tried in turn.  sums: {hashlib's name: hex digest}.
-    size: in bytes; None where nobody states it.
+    size: in bytes; None where nobody states it: then at_most bounds it.
     """
 
     name: str
     urls: tuple[str, ...]
     sums: dict[str, str]
     size: int | None = None
+    at_most: int = 4 << 30
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a bad server is borne."""
+    """How long a bad server is tolerated."""
 
     stall_seconds: float = 60.0    # without a byte, or without a connection
     attempts: int = 6              # in a row that bring nothing new, for each mirror
@@ -54,7 +56,7 @@ class Patience:
 
 
 class Refused(Exception):
-    """A mirror that will not do: no use in asking it again."""
+    """A mirror that is of no use: asking it again would not help."""
 
 
 def fetch(archive, folder, patience=Patience()):
@@ -101,7 +103,7 @@ def fetch_from(url, archive, part, patience):
                 return
         except ValueError as error:  # no URL
             raise Refused(str(error)) from None
-        except (requests.RequestException, ConnectionError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError) as error:
             status = getattr(getattr(error, "response", None), "status_code", None)
             reason = f"HTTP {status}" if status else type(error).__name__
         has = os.path.getsize(part) if os.path.exists(part) else 0
@@ -135,7 +137,10 @@ def append(url, archive, part, patience):
         resumes = response.status_code == 206
         if resumes and not response.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
             raise Refused(f"sent the range {response.headers.get('Content-Range')}, not {had}-")
-        had = had if resumes else 0
+        # A 200 to a request that resumes may be the whole file, or a page that says something else:
+        # what is here stays until more has come.
+        anew = bool(had) and not resumes
+        target, here, had = (f"{part}.anew" if anew else part), had, had if resumes else 0
         bar = tqdm(
             desc=archive.name,
             total=archive.size,
@@ -144,13 +149,20 @@ def append(url, archive, part, patience):
             unit_scale=True,
             disable=None,  # quiet where no terminal looks on
         )
-        with bar, open(part, "ab" if resumes else "wb") as opened:
-            for chunk in response.iter_content(CHUNK):
+        most = archive.at_most if archive.size is None else archive.size
+        with bar, open(target, "ab" if resumes else "wb") as opened:
+            # Raw: a body that says x-gzip is the archive itself, not an encoded one.
+            for chunk in response.raw.stream(CHUNK, decode_content=False):
                 opened.write(chunk)
                 had += len(chunk)
                 bar.update(len(chunk))
-                if archive.size is not None and had > archive.size:
-                    return
+                if had > most:
+                    break
+    if anew and had <= here:
+        os.remove(target)
+        raise Refused(f"sent another, shorter file of {had:,} bytes; {here:,} are here")
+    if anew:
+        os.replace(target, part)
 
 
 def fault(archive, path):
@@ -161,6 +173,8 @@ def fault(archive, path):
     if archive.size is not None and size != archive.size:
         more = "longer" if size > archive.size else "shorter"
         return f"{more} than it should be: expected {archive.size:,} bytes, found {size:,}"
+    if archive.size is None and size > archive.at_most:
+        return f"longer than it can be: {size:,} bytes, at most {archive.at_most:,}"
     for name, expected in archive.sums.items():
         found = file_sum(path, name)
         if found != expected:
@@ -175,67 +189,36 @@ def check(archive, path):
         raise UserError(f"{path}: {reason}. Remove it, then run download_dataset.sh again.")
 
 
-def file_sum(path, name):
-    """Hex digest of a file by hashlib's algorithm of that name."""
-    with open(path, "rb") as opened:
-        return hashlib.file_digest(opened, name).hexdigest()
-
-
 def from_mirror(archive, mirror):
     """The archive with a mirror of the user's own asked first: MIRROR/NAME."""
     url = f"{mirror.rstrip('/')}/{archive.name}"
     return dataclasses.replace(archive, urls=(url, *archive.urls))
 
 
-def dataset_files(folder):
-    """Paths of a dataset's files, relative to its folder, sorted; no archives, no leftovers."""
-    found = []
-    for base, folders, files in os.walk(folder):
-        if base == folder:
-            folders[:] = [n for n in folders if n != "archives" and not n.endswith(".part")]
-            files = [n for n in files if n != SUMS and not n.endswith(".part")]
-        found += [os.path.relpath(os.path.join(base, name), folder) for name in files]
-    return sorted(found)
-
-
-def write_sums(folder):
-    """Lists every file's sum, as `sha256sum --check` reads it."""
-    part = os.path.join(folder, f"{SUMS}.part")
-    with open(part, "w", encoding="utf-8") as opened:
-        for name in tqdm(dataset_files(folder), desc=SUMS, unit=" files", disable=None):
-            opened.write(f"{file_sum(os.path.join(folder, name), 'sha256')}  {name}\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    os.replace(part, os.path.join(folder, SUMS))
-
-
 def verify(folder):
     """The number of files, all of them checked.  Raises UserError for the first that is wrong."""
-    path = os.path.join(folder, SUMS)
+    path = os.path.join(folder, sums.SUMS)
     if not os.path.exists(path):
         raise UserError(f"{path}: not there. Run download_dataset.sh {folder} to its end first.")
-    with open(path, encoding="utf-8") as opened:
-        lines = [line.rstrip("\n").split("  ", 1) for line in opened]
-    expected = {name: digest for digest, name in lines}
-    present = set(dataset_files(folder))
-    for name, digest in tqdm(expected.items(), unit=" files", disable=None):
-        file = os.path.join(folder, name)
-        if name not in present:
-            raise UserError(f"{file}: missing. {_again(folder)}")
-        if file_sum(file, "sha256") != digest:
-            raise UserError(f"{file}: its sha256 is wrong. Remove it. {_again(folder)}")
-    for name in sorted(present - expected.keys()):
-        raise UserError(f"{os.path.join(folder, name)}: not part of the dataset. Remove it.")
+    fault = sums.first_fault(folder)
+    if fault:
+        file, reason = fault
+        remove = "" if reason == "missing" else " Remove it."
+        raise UserError(f"{file}: {reason}.{remove} {_again(folder)}")
+    expected = sums.read(folder)
+    for name in sums.files_of(folder):
+        if name not in expected:
+            raise UserError(f"{os.path.join(folder, name)}: not part of the dataset. Remove it.")
     return len(expected)
 
 
 def _again(folder):
-    return f"Remove {os.path.join(folder, SUMS)}, then run download_dataset.sh {folder} again."
+    return f"Remove {os.path.join(folder, sums.SUMS)}, then run download_dataset.sh {folder} again."
 
 
 def download(application, folder, mirror=None, accepts=False, patience=Patience()):
     """Makes a whole, checked dataset in the folder.  Raises UserError."""
-    if os.path.exists(os.path.join(folder, SUMS)):
+    if os.path.exists(os.path.join(folder, sums.SUMS)):
         print(f"{folder}: whole already; verify_dataset.sh checks it file by file.")
         return
     files = benchmark.module(application, "files")
@@ -249,7 +232,7 @@ def download(application, folder, mirror=None, accepts=False, patience=Patience(
         )
     paths = {archive.name: fetch(archive, store, patience) for archive in archives}
     files.unpack(paths, folder)
-    write_sums(folder)
+    sums.write(folder)
     print(f"{folder}: whole. {store} can go, if you need the room.")
 
 
@@ -259,7 +242,8 @@ def main(argv):
     flags.DEFINE_boolean("verify", False, "check the files instead of fetching them", values)
     flags.DEFINE_boolean("accept_terms", False, "you have read and accept the terms", values)
     flags.DEFINE_string("mirror", None, "URL of a folder asked first", values)
-    try:
+
+    def run():
         try:
             names = values(["", *argv])[1:]
         except flags.Error as error:
@@ -272,13 +256,9 @@ def main(argv):
             print(f"{folder}: {verify(folder):,} files, every one as it should be.")
         else:
             download(application, folder, values.mirror, values.accept_terms)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted. Start again: what is here is kept.", file=sys.stderr)
-        return 130
-    return 0
+        return 0
+
+    return told(run, "Start again: what is here is kept.")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from absl import flags
 
 from common import benchmark
 from common.command import FRAMEWORKS
-from common.errors import UserError
-from common.main import told
+from common.errors import ABORTED, UserError, told
 from common.options import CHOICES
 from common.parity import compare, inputs
 
@@ -67,7 +66,7 @@ def run(argv):
             config = inputs.read_config(facts, folder)
             inputs.write_manifest(facts, config, folder, reference)
             agreed &= compare.report(facts, config, precision, folder, reference, others)
-    return 0 if agreed else 2
+    return 0 if agreed else ABORTED
 
 
 def parse_flags(argv):

@@ -13,7 +13,7 @@ import sys
 
 from common import benchmark
 from common.checkpoint import save_tensors
-from common.main import told
+from common.errors import told
 from common.parity import inputs
 
 

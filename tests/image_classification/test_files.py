@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from common.data import download
+from common.data import download, sums
 from common.data.download import Archive, Patience
 from common.errors import UserError
 from image_classification import files
@@ -71,7 +71,7 @@ def test_the_archives_become_class_folders(server, tmp_path):
     expected = {f"train/{w}/{w}_{n}.JPEG": f"{w} {n}" for w in WNIDS for n in (7, 10)}
     expected |= {f"val/{IDS[label]}/ILSVRC2012_val_{n:08d}.JPEG": f"val {n}"
                  for n, label in enumerate(TRUTH, 1)}
-    assert download.dataset_files(folder) == sorted(expected)
+    assert sums.files_of(folder) == sorted(expected)
     for name, text in expected.items():
         with open(os.path.join(folder, name)) as opened:
             assert opened.read() == text
@@ -117,10 +117,10 @@ def test_it_goes_on_after_any_interruption(server, tmp_path, monkeypatch):
             download.download("image_classification", folder, accepts=True)
             break
         except KeyboardInterrupt:
-            assert not os.path.exists(os.path.join(folder, download.SUMS))
+            assert not os.path.exists(os.path.join(folder, sums.SUMS))
     assert interrupted == 4  # val, and a class of train each
     assert download.verify(folder) == 10
-    assert len(download.dataset_files(folder)) == 10
+    assert len(sums.files_of(folder)) == 10
 
 
 def test_a_mirror_of_the_users_own_is_asked_first(server, tmp_path):

@@ -8,7 +8,7 @@ import tarfile
 
 import pytest
 
-from common.data import download
+from common.data import download, sums
 from common.data.download import Archive
 from common.errors import UserError
 from tests.common.data.misbehaving_server import serving
@@ -78,7 +78,7 @@ def test_the_archives_become_text_and_pieces(server, tmp_path):
     config = data.prepare(dataclasses.replace(SMALL, data_dir=str(tmp_path)))
     assert set(os.listdir(tmp_path)) == before  # the pieces were there
     inside = {f"{config.encoded}/{name}" for name in os.listdir(tmp_path / config.encoded)}
-    assert set(download.dataset_files(str(tmp_path))) == set(expected) | inside
+    assert set(sums.files_of(str(tmp_path))) == set(expected) | inside
     assert download.verify(str(tmp_path)) == len(expected) + 9
 
 
@@ -88,7 +88,7 @@ def test_a_failure_leaves_no_half_text(server, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"lacks training/europarl-v9\.de-en\.en") as caught:
         download.download("translation", str(tmp_path))
     assert "\n" not in str(caught.value)
-    assert download.dataset_files(str(tmp_path)) == []
+    assert sums.files_of(str(tmp_path)) == []
 
 
 def test_a_wrong_count_is_named(server, tmp_path, monkeypatch):

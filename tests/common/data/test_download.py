@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.data import download
+from common.data import download, sums
 from common.data.download import Archive, Patience
 from common.errors import UserError
 from tests.common.data.misbehaving_server import serving
@@ -166,7 +166,7 @@ def test_sums_find_every_change(tmp_path):
     (tmp_path / "two  words").write_text("2")
     with pytest.raises(UserError, match="SHA256SUMS: not there"):
         download.verify(str(tmp_path))
-    download.write_sums(str(tmp_path))
+    sums.write(str(tmp_path))
     assert download.verify(str(tmp_path)) == 2
     checked = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path)
     assert checked.returncode == 0

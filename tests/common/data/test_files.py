@@ -6,8 +6,8 @@ import tarfile
 import zipfile
 
 import pytest
-from common.application import application_module
 
+from common import benchmark
 from common.data import download
 from common.data.download import Archive
 from tests.common.data.misbehaving_server import serving
@@ -51,7 +51,7 @@ CASES = {
 @pytest.mark.parametrize("application", CASES)
 def test_an_archive_becomes_the_readers_folders(application, tmp_path, monkeypatch):
     content, expected = CASES[application]
-    files = application_module(application, "files")
+    files = benchmark.module(application, "files")
     [real] = files.ARCHIVES
     assert len(real.sums["md5"]) == 32
     assert all(url.endswith(real.name) for url in real.urls)
@@ -61,5 +61,5 @@ def test_an_archive_becomes_the_readers_folders(application, tmp_path, monkeypat
         sums = {"md5": hashlib.md5(content).hexdigest()}
         monkeypatch.setattr(files, "ARCHIVES", (Archive(real.name, urls, sums),))
         download.download(application, str(tmp_path))
-    assert download.dataset_files(str(tmp_path)) == expected
+    assert sums.files_of(str(tmp_path)) == expected
     assert download.verify(str(tmp_path)) == len(expected)

@@ -1,29 +1,32 @@
-"""Training steps of the Transformer against each framework's own layers, in one run.
+"""The Transformer's training step against each framework's own layers; decoding; in one run.
 
-    common/in_environment.sh translation FRAMEWORK -m benchmarks.translation_speed FRAMEWORK
+    common/in_environment.sh translation FRAMEWORK \\
+        -m benchmarks.translation FRAMEWORK [--measure=decoding] [--size=quick]
 
-At the base and the big size, and with --quick at the quick one.  Ours and the peer's steps
-alternate on the same batch, so that whatever else the machine does falls on both.  Prints tokens
-(target places, padding counted) per second of each, and the ratio: above 1, ours is faster.
+At the base and the big size, unless --size says otherwise.
+
+training: ours and the peer's steps on the same batches; the rate is target places, padding counted.
 Peers: torch.nn.Transformer; a model of keras.layers through train_on_batch; paddle.nn.Transformer.
 All with dropout, tied embeddings, smoothed labels and Adam.
 
-With --decode instead: sentences per second of the beam search, and greedy, whose ratio it prints.
-An untrained network ends no sentence, so each is given the pieces of its source, and no more.
+decoding: beam search against greedy search, both ours.  An untrained network ends no sentence, so
+each is given the pieces of its source, and no more.
 """
 
 import dataclasses
-import importlib
-import sys
-import time
 
 import numpy as np
 from absl import flags
 
+from benchmarks import command
+from common import timing
 from translation import data
 from translation.config import BASE, QUICK, REFERENCE
 from translation.formulas import positions
 from translation.parameters import initial_parameters
+
+ROUNDS = {"training": 5, "decoding": 5}
+SIZES = {"quick": QUICK, "base": BASE, "big": REFERENCE}
 
 
 def pytorch_peer(config):
@@ -197,6 +200,13 @@ def paddlepaddle_peer(config):
     return step
 
 
+PEERS = {
+    "pytorch": pytorch_peer,
+    "tensorflow": tensorflow_peer,
+    "paddlepaddle": paddlepaddle_peer,
+}
+
+
 def draw_batch(config, rng):
     """A batch of the bucket of WMT's mean length, about 30 pieces, nine tenths of it filled."""
     buckets = data.bucket_bounds(config.max_length)
@@ -212,74 +222,48 @@ def draw_batch(config, rng):
     return {"sources": sides[0], "targets": sides[1]}
 
 
-def measure_decoding(name, size, config, make):
-    """Prints the seconds of a batch of eval_batch_size sentences, by beam search and greedily."""
+def measure_training(label, framework, train, make_peer, config, values):
+    """Times training steps.  Returns the figures."""
+    trainer = train.Trainer(config, initial_parameters(config))
+    steps = {"ours": command.training_step(framework, trainer), "peer": make_peer(config)}
+    rng = np.random.default_rng(1)
+    batches = [draw_batch(config, rng) for _ in range(values.warmup + values.steps)]
+    seconds = command.alternate(framework, steps, batches, values.warmup)
+    return timing.report(label, seconds, batches[0]["targets"].size, "tokens")
+
+
+def measure_decoding(label, train, config, values):
+    """Times the decoding of eval_batch_size sentences.  Returns the figures."""
     rng = np.random.default_rng(1)
     batch = draw_batch(dataclasses.replace(config, batch_tokens=32 * config.eval_batch_size), rng)
-    seconds = {}
-    for beams in (config.beam_size, 1):
-        trainer = make(dataclasses.replace(config, beam_size=beams, extra_decode_length=0))
-        trainer.decode(batch)
-        started = time.perf_counter()
-        pieces, _ = trainer.decode(batch)
-        seconds[beams] = time.perf_counter() - started
-        print(f"{name} {size} decoding, {beams} beams: {len(pieces) / seconds[beams]:.1f} "
-              f"sentences/s of {pieces.shape[1]} pieces", flush=True)
-    print(f"{name} {size} beam search / greedy: {seconds[config.beam_size] / seconds[1]:.2f}",
-          flush=True)
+
+    def decoder(num_beams):
+        changed = dataclasses.replace(config, beam_size=num_beams, extra_decode_length=0)
+        trainer = train.Trainer(changed, initial_parameters(changed))
+        return lambda: trainer.decode(batch)  # ends on the host
+
+    candidates = {"greedy": decoder(1), f"{config.beam_size} beams": decoder(config.beam_size)}
+    seconds = timing.alternate(candidates, values.steps, values.warmup)
+    num_sentences, length = batch["sources"].shape
+    label = f"{label} decoding {length} pieces,"
+    return timing.report(label, seconds, num_sentences, "sentences")
 
 
 def main(argv):
-    values = flags.FlagValues()
-    flags.DEFINE_integer("batch_tokens", 1024, "places a step", flag_values=values)
-    flags.DEFINE_integer("steps", 4, "measured steps of each", flag_values=values)
-    flags.DEFINE_multi_string("size", ["base", "big"], "quick, base or big", values)
-    flags.DEFINE_string("device", "cpu", "cpu or cuda", values)
-    flags.DEFINE_string("precision", "fp32", "fp32 or bf16", values)
-    flags.DEFINE_boolean("compile", False, "compile both", values)
-    flags.DEFINE_boolean("decode", False, "measure decoding", values)
-    name = values(["", *argv])[1]
-    framework = importlib.import_module(f"common.frameworks.{name}")
-    module = importlib.import_module(f"translation.{name}.train")
-    sizes = {"quick": QUICK, "base": BASE, "big": REFERENCE}
-    for index, size in enumerate(values.size):
-        config = dataclasses.replace(
-            sizes[size],
-            seed=1,
-            batch_tokens=values.batch_tokens,
-            device=values.device,
-            precision=values.precision,
-            compile=values.compile,
-        )
-        if not index:  # TensorFlow's threads are set once
-            framework.start(config)
-        if values.decode:
-            measure_decoding(name, size, config,
-                             lambda c: module.Trainer(c, initial_parameters(c)))
-            continue
-        trainer = module.Trainer(config, initial_parameters(config))
-        peer = globals()[f"{name}_peer"](config)
-        rng = np.random.default_rng(1)
-        seconds = {"ours": [], "peer": []}
-        for step in range(values.steps + 2):
-            batch = draw_batch(config, rng)
-            for who in ("ours", "peer"):
-                started = time.perf_counter()
-                if who == "ours":
-                    loss = float(framework.get(trainer.train_step(batch, step)))
-                else:
-                    loss = peer(batch)
-                assert np.isfinite(loss)
-                if step >= 2:  # the first two build graphs and warm up
-                    seconds[who].append(time.perf_counter() - started)
-        medians = {who: float(np.median(times)) for who, times in seconds.items()}
-        for who, median in medians.items():
-            print(f"{name} {size} {who}: {median:.3f} s a step, "
-                  f"{batch['targets'].size / median:.0f} tokens/s "
-                  f"(range {min(seconds[who]):.3f} to {max(seconds[who]):.3f})")
-        print(f"{name} {size} ratio peer / ours: {medians['peer'] / medians['ours']:.2f}",
-              flush=True)
+    values = command.define_flags("batch_tokens", 1024, "places", ROUNDS)
+    flags.DEFINE_multi_enum("size", ["base", "big"], list(SIZES), "may be repeated", values)
+    name = command.parse(values, argv, PEERS, ROUNDS)
+    configs = {size: command.configure(SIZES[size], values, "batch_tokens") for size in values.size}
+    framework, train = command.start("translation", name, next(iter(configs.values())))
+    figures = []
+    for size, config in configs.items():
+        label = f"{name} {size}"
+        if values.measure == "training":
+            figures += measure_training(label, framework, train, PEERS[name], config, values)
+        else:
+            figures += measure_decoding(label, train, config, values)
+    command.write(values, "translation", name, figures)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command.run(main)

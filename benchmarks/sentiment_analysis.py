@@ -1,25 +1,21 @@
-"""Full-size Seq-CNN training steps against each framework's own layers doing the same, in one run.
+"""Seq-CNN's full-size training step against each framework's own layers doing the same, in one run.
 
-    common/in_environment.sh sentiment_analysis FRAMEWORK \\
-        -m benchmarks.sentiment_analysis_speed FRAMEWORK
+    common/in_environment.sh sentiment_analysis FRAMEWORK -m benchmarks.sentiment_analysis FRAMEWORK
 
 Twice: reviews all of one length, where nobody pads, and reviews of IMDB's lengths, where the peer
-pads each to the longest of its batch, as such a model is written.  Ours and the peer's steps
-alternate, so that whatever else the machine does falls on both.  Prints the median step of each,
-and the ratio: above 1, ours is faster.  The peers let padding into the maximum; ours does not.
+pads each to the longest of its batch, as such a model is written.  Each side starts from the same
+reviews.  The peers let padding into the maximum; ours does not.
 """
 
-import dataclasses
-import importlib
-import sys
-import time
-
 import numpy as np
-from absl import flags
 
+from benchmarks import command
+from common import timing
 from sentiment_analysis import data
 from sentiment_analysis.config import REFERENCE
 from sentiment_analysis.parameters import initial_parameters
+
+ROUNDS = {"training": 5}
 
 
 def pytorch_peer(config):
@@ -123,6 +119,13 @@ def paddlepaddle_peer(config):
     return step
 
 
+PEERS = {
+    "pytorch": pytorch_peer,
+    "tensorflow": tensorflow_peer,
+    "paddlepaddle": paddlepaddle_peer,
+}
+
+
 def draw_reviews(config, lengths, rng):
     """[int32 [L]]: reviews of drawn words.
 
@@ -144,56 +147,30 @@ def pad(reviews):
 
 
 def main(argv):
-    values = flags.FlagValues()
-    flags.DEFINE_integer("batch_size", REFERENCE.batch_size, "reviews a step", flag_values=values)
-    flags.DEFINE_integer("steps", 3, "measured steps of each", flag_values=values)
-    flags.DEFINE_string("device", "cpu", "cpu or cuda", values)
-    flags.DEFINE_string("precision", "fp32", "fp32 or bf16", values)
-    flags.DEFINE_boolean("compile", False, "compile both", values)
-    name = values(["", *argv])[1]
-    config = dataclasses.replace(
-        REFERENCE,
-        seed=1,
-        batch_size=values.batch_size,
-        device=values.device,
-        precision=values.precision,
-        compile=values.compile,
-    )
-    framework = importlib.import_module(f"common.frameworks.{name}")
-    framework.start(config)
-    trainer = importlib.import_module(f"sentiment_analysis.{name}.train").Trainer(
-        config, initial_parameters(config)
-    )
-    peer = globals()[f"{name}_peer"](config)
-
-    def ours(reviews, labels):
-        return float(framework.get(trainer.train_step(data.pack(config, reviews, labels), 1)))
-
-    def theirs(reviews, labels):
-        return peer(pad(reviews), labels)
-
+    values = command.define_flags("batch_size", REFERENCE.batch_size, "reviews", ROUNDS)
+    name = command.parse(values, argv, PEERS, ROUNDS)
+    config = command.configure(REFERENCE, values, "batch_size")
+    framework, train = command.start("sentiment_analysis", name, config)
+    trainer = train.Trainer(config, initial_parameters(config))
+    our_step, peer_step = command.training_step(framework, trainer), PEERS[name](config)
+    steps = {
+        "ours": lambda batch: our_step(data.pack(config, *batch)),
+        "peer": lambda batch: peer_step(pad(batch[0]), batch[1]),
+    }
+    figures = []
     for lengths in ("equal", "imdb"):
         rng = np.random.default_rng(1)
-        seconds, filled = {"ours": [], "peer": []}, []
-        for index in range(values.steps + 2):
-            reviews = draw_reviews(config, lengths, rng)
-            labels = rng.integers(0, 2, config.batch_size)
-            filled.append(sum(map(len, reviews)) / pad(reviews).size)
-            for who, step in (("ours", ours), ("peer", theirs)):
-                started = time.perf_counter()
-                step(reviews, labels)
-                if index >= 2:  # the first two build graphs and warm up
-                    seconds[who].append(time.perf_counter() - started)
-        medians = {who: float(np.median(times)) for who, times in seconds.items()}
-        for who, median in medians.items():
-            print(f"{name} {lengths} {who}: {median:.3f} s a step, "
-                  f"{config.batch_size / median:.1f} reviews/s "
-                  f"(range {min(seconds[who]):.3f} to {max(seconds[who]):.3f})")
-        packed = data.efficiency(config, data.pack(config, reviews, labels))
-        print(f"{name} {lengths} words' share: ours {packed:.2f}, peer {np.mean(filled):.2f}")
-        print(f"{name} {lengths} ratio peer / ours: {medians['peer'] / medians['ours']:.2f}",
-              flush=True)
+        batches = [
+            (draw_reviews(config, lengths, rng), rng.integers(0, 2, config.batch_size))
+            for _ in range(values.warmup + values.steps)
+        ]
+        seconds = command.alternate(framework, steps, batches, values.warmup)
+        figures += timing.report(f"{name} {lengths}", seconds, config.batch_size, "reviews")
+        packed = np.mean([data.efficiency(config, data.pack(config, *b)) for b in batches])
+        padded = np.mean([sum(map(len, reviews)) / pad(reviews).size for reviews, _ in batches])
+        print(f"{name} {lengths} words' share: ours {packed:.2f}, peer {padded:.2f}", flush=True)
+    command.write(values, "sentiment_analysis", name, figures)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    command.run(main)

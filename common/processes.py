@@ -1,0 +1,55 @@
+"""Several processes of one host: they are started, watched, and end together."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+LAUNCHED = "LAUNCHED"  # set in the environment of what a launcher starts
+
+
+def start(command, environment, **more):
+    """A Popen in a session of its own: the terminal's Ctrl-C reaches the launcher alone."""
+    environment = environment | {LAUNCHED: str(os.getpid())}
+    return subprocess.Popen(command, env=environment, start_new_session=True, **more)
+
+
+def end_with_parent():
+    """Has the kernel kill this process when the one that started it ends, however that ends.
+
+    For what a launcher starts; Linux alone knows it.
+    """
+    if LAUNCHED in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def wait_for_all(children):
+    """The first exit code that is not 0; one process's end by a fault ends the others.
+
+    An interruption ends them all before it goes on.
+    """
+    try:
+        while any(child.poll() is None for child in children):
+            if any(child.returncode not in (None, 0, 2) for child in children):
+                break
+            time.sleep(0.05)
+        time.sleep(0.2 * any(child.poll() is None for child in children))  # to say what they know
+    finally:
+        failed = next((child.returncode for child in children if child.poll()), 0)
+        for child in children:  # and all that they have started
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+        for child in children:
+            child.wait()
+    return failed
+
+
+def free_port():
+    """A port of this host that nobody listens on now."""
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
