@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
         item.add_marker(folder if folder in TIERS else "unit")
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
 def group_of(item):

@@ -40,7 +40,7 @@ session() {
 # Two workers of one thread each.  Threads of OpenMP that wait longer take the other's core.
 side_by_side=(-n 2 --dist=loadgroup)
 if [ "$tier" = timing ]; then
-    session timing neutral -m timing "$@"
+    session timing neutral -m timing -rP "$@"
 else
     export OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000
     echo "== ruff"
@@ -52,10 +52,10 @@ else
         session "$framework" "$framework" --framework="$framework" "${side_by_side[@]}" "$@"
     done
     if [ "$tier" = fast ]; then
-        session parity neutral -m "parity and one_step" "${side_by_side[@]}" "$@"
+        session parity neutral -m one_step "${side_by_side[@]}" "$@"
     else
         session parity neutral -m parity "${side_by_side[@]}" "$@"
-        session end_to_end neutral -m end_to_end "${side_by_side[@]}" "$@"
+        session end_to_end neutral -m "end_to_end and not one_step" "${side_by_side[@]}" "$@"
     fi
 fi
 .venv/neutral/bin/python tests/summary.py "$reports"

@@ -10,11 +10,14 @@ import sys
 
 import numpy as np
 
-from common import command, launch, main
+from common import command, launch, main, processes
+from common.errors import told
 
 
 def run(config):
     """A run like any other, its trainer observed.  Returns the exit code."""
+    # First, as in common/main.py: it keeps the framework from greeting.
+    framework = importlib.import_module(f"common.frameworks.{config.framework}")
     module = importlib.import_module(f"{config.application}.{config.framework}.train")
     folder = os.environ["OBSERVED"]
 
@@ -28,7 +31,7 @@ def run(config):
             found = {f"batch/{name}": array for name, array in batch.items()}
             for group, arrays in self.state().items():
                 found |= {f"{group}/{name}": array for name, array in arrays.items()}
-            path = os.path.join(folder, f"rank{module.framework.rank()}_step{step:04d}.npz")
+            path = os.path.join(folder, f"rank{framework.rank()}_step{step:04d}.npz")
             np.savez(path, **found)
             return loss
 
@@ -39,7 +42,6 @@ def run(config):
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     if arguments[0] == "launch":
-        sys.exit(main.told(
-            lambda: launch.launch(arguments[1:], program="tests.end_to_end.observed")
-        ))
-    sys.exit(main.told(lambda: run(command.parse(arguments).config)))
+        sys.exit(told(lambda: launch.launch(arguments[1:], program="tests.end_to_end.observed")))
+    processes.end_with_parent()
+    sys.exit(told(lambda: run(command.parse(arguments).config)))

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from common import benchmark
+from common import benchmark, run_folder
 from common import command as command_line
 from common.command import FRAMEWORKS
 from tests.cells import CELLS, cell, script
@@ -77,7 +77,7 @@ def test_they_end_with_one_result(application, framework_name, ran, tiny_data):
     assert two.result()["num_processes"] == 2
     assert (two.folder / "run.log").read_text().count('"run_start"') == 1
     found = {path.name for path in two.folder.iterdir()} - {"processes"}
-    assert found == {"checkpoint", "result.json", "run.log"}
+    assert found == {".lock", "checkpoint", "result.json", "run.log"}
     steps = len(records(two))
     assert sorted(path.name for path in (two.folder / "checkpoint").iterdir()) == [
         "step_0000000000.safetensors", f"step_{steps:010d}.safetensors",
@@ -92,11 +92,12 @@ def test_they_end_with_one_result(application, framework_name, ran, tiny_data):
 def test_they_resume_and_succeed(application, framework_name, ran, tiny_data, command, tmp_path):
     """What a launcher makes of the exit code is the framework's: one application tells."""
     shutil.copytree(ran(application, framework_name, "two").folder, tmp_path, dirs_exist_ok=True)
-    done = command(
-        script(application, framework_name), *tiny(application, tiny_data(application)),
-        "--precision=fp64", "--processes=2", "--max_epochs=2", "--target=0", "--resume",
-        f"--output_dir={tmp_path}",
-    )  # fmt: skip
+    run = [script(application, framework_name), *tiny(application, tiny_data(application)),
+           "--precision=fp64", "--processes=2", "--resume", f"--output_dir={tmp_path}"]
+    resumed = command(*run, "--max_epochs=2", check=False)
+    assert (resumed.returncode, resumed.stderr) == (2, "")
+    assert run_folder.read_result(tmp_path)["resumed"] == 1
+    done = command(*run, "--max_epochs=3", "--target=0")
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1, done.stdout
     assert done.stdout.endswith(",success\n")

@@ -20,6 +20,7 @@ FIRST_STEP = 20     # from the command to run_start: what is there already is no
 REACHED = 0.9       # share of the seeds
 
 
+@pytest.mark.timeout(0)  # a limit for one run is none for as many as are asked for
 @pytest.mark.parametrize(("application", "framework_name"), CELLS)
 def test_quick_is_quick(application, framework_name, command, request, tmp_path):
     seeds = request.config.getoption("--seeds")
