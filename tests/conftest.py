@@ -100,10 +100,13 @@ def real_data():
 
 
 @pytest.fixture(scope="session")
-def unpacked(real_data, once):
-    """unpacked(application): the folder of its real sample."""
+def unpacked(request, once):
+    """unpacked(application): the folder of its real sample.  The test that asks is skipped where
+    there is none."""
 
     def get(application):
+        real_data = request.getfixturevalue("real_data")
+
         def extract(folder):
             archive = real_data / application / f"{application}.tar.gz"
             with tarfile.open(archive) as opened:

@@ -1,5 +1,7 @@
 """The runs that end-to-end tests look at, each made once whoever asks first."""
 
+import functools
+
 import pytest
 
 from tests.cells import cell
@@ -22,10 +24,9 @@ def real_dir(unpacked, once):
     """real_dir(application): the --data_dir of its run on real data."""
 
     def get(application):
-        return once(
-            f"sample-{application}",
-            lambda folder: cell(application).real_data(folder, unpacked(application)),
-        )
+        sample = unpacked(application)
+        write = functools.partial(cell(application).real_data, sample=sample)
+        return once(f"sample-{application}", write)
 
     return get
 
@@ -60,8 +61,9 @@ def ran(command, once, tiny_data, real_dir):
         return whole, {"FROM_THE_FIRST": "1"} if name == "halves" else {}
 
     def get(application, framework, name):
+        words, environment = arguments(application, framework, name)
+
         def make(folder):
-            words, environment = arguments(application, framework, name)
             done = command(*words, f"--output_dir={folder}/run", check=False,
                            environment=environment | {"OBSERVED": str(folder)})
             runs.write(folder / "ended.json", done)
