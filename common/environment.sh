@@ -10,6 +10,10 @@ make_environment() {
     local root
     root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     if [ -n "${PYTHON:-}" ]; then
+        if ! [ -x "$(command -v "$PYTHON")" ]; then
+            echo "error: PYTHON=$PYTHON: no such program. Unset it to have one made." >&2
+            return 1
+        fi
         "$PYTHON" "$root/common/check_requirements.py" "$@"
         return
     fi

@@ -4,7 +4,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/common/environment.sh"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-make_environment "$2" "$(requirements_of "$1" "$2")"
+requirements=$(requirements_of "$1" "$2")
+make_environment "$2" "$requirements"
 # glibc returns each large buffer to the system, which zeroes it for the next use: on a CPU that took
 # a third of PyTorch's and a fifth of PaddlePaddle's step of a large convolutional network.  So
 # memory once taken is kept.

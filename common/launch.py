@@ -23,6 +23,8 @@ def launch(arguments, program="common.main"):
     program: the module that each process runs, with `run(config)` and a command line of its own.
     """
     asked = command.parse(arguments, USAGE)
+    processes.num_threads()  # raises
+    processes.forget_other_launchers()
     if asked.layout.world_size() == 1:
         return importlib.import_module(program).run(asked.config)
     # A fault of the user is told here, once, rather than by each process in its own way.

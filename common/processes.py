@@ -3,11 +3,14 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+
+from common.errors import UserError
 
 LAUNCHED = "LAUNCHED"  # set in the environment of what a launcher starts
 
@@ -46,6 +49,24 @@ def wait_for_all(children):
         for child in children:
             child.wait()
     return failed
+
+
+def num_threads():
+    """Threads of this process: OMP_NUM_THREADS, or as many as there are cores.  Raises UserError.
+
+    Of a list, which OpenMP allows, the first number counts.
+    """
+    text = os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
+    if not re.fullmatch(r"\s*[1-9]\d{0,3}\s*(,\s*[1-9]\d{0,3}\s*)*", text):
+        raise UserError(f"OMP_NUM_THREADS={text}: expected a number of threads, 1 or more.")
+    return int(text.partition(",")[0])
+
+
+def forget_other_launchers():
+    """Takes from the environment what another job's launcher may have left there."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "TF_CONFIG", "PADDLE_TRAINERS_NUM",
+                 "PADDLE_TRAINER_ID", "PADDLE_TRAINER_ENDPOINTS", "PADDLE_CURRENT_ENDPOINT"):
+        os.environ.pop(name, None)
 
 
 def free_port():

@@ -1,4 +1,4 @@
-"""The table of many runs' results: python -m common.results FOLDER...
+"""The table of many runs' results: python -m common.results FOLDER_OR_FILE...
 
 The statistic over seeds is MLPerf's: drop the fastest and the slowest run, mean of the rest.
 """
@@ -8,23 +8,30 @@ import os
 import sys
 
 from common import benchmark, run_folder
-from common.errors import tell
+from common.errors import printable, tell
 
 
-def find(folders):
-    """(results, faults): every result.json below the folders, and a line for each damaged one."""
+def find(places):
+    """(results, faults): those of each file, and of each result.json below each folder.
+
+    A fault is a line for what is missing or damaged.
+    """
     results, faults = [], []
-    for folder in folders:
-        bases = [base for base, _, files in sorted(os.walk(folder)) if run_folder.RESULT in files]
-        if not bases:
-            faults.append(f"{folder}: no {run_folder.RESULT} here or below. Has a run ended there?")
-        for base in bases:
+    for place in places:
+        files = [place]
+        if not os.path.isfile(place):
+            files = [os.path.join(base, run_folder.RESULT) for base, _, names
+                     in sorted(os.walk(place)) if run_folder.RESULT in names]
+        if not files:
+            faults.append(f"{place}: no {run_folder.RESULT} here or below. Has a run ended there?")
+        for file in files:
             try:
-                result = run_folder.read_result(base)
-                row(result)
+                result = run_folder.read_json(file)
+                row(result), alike(result)
                 results.append(result)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                faults.append(f"{os.path.join(base, run_folder.RESULT)}: damaged ({error!r}).")
+            except (OSError, ValueError, KeyError, TypeError, AttributeError,
+                    RecursionError) as error:
+                faults.append(f"{file}: damaged ({error!r}).")
     return results, faults
 
 
@@ -63,29 +70,54 @@ def shown(values, form):
 
 def table(rows):
     """Aligned text of equally long tuples."""
+    rows = [tuple(map(printable, cells)) for cells in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(cells, widths)) for cells in rows]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def main(folders):
+def markdown(header, rows):
+    """A Markdown table.  header: strings; rows: equally long tuples of strings."""
+    lines = [header, ["---"] * len(header)]
+    lines += [[cell.replace("|", r"\|") for cell in cells] for cells in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def alike(result):
+    """Text that only runs of one result share: what they were, not their seed or their folders."""
+    own = ("seed", "data_dir", "output_dir", "resume")
+    config = {name: value for name, value in result["config"].items() if name not in own}
+    shared = [result[name] for name in ("versions", "system", "num_processes", "commit")]
+    return json.dumps([config, shared], sort_keys=True)
+
+
+def statistics(results):
+    """The lines below the table: what the runs of each group give together."""
+    needed = {facts.application: facts.runs for facts in benchmark.benchmarks()}
+    groups = {}
+    for result in results:
+        words = " ".join(result[name] for name in ("application", "framework", "profile"))
+        heading = f"{words} to {shown(result['target'], 'g')}"
+        groups.setdefault(heading, {}).setdefault(alike(result), []).append(result)
+    for heading, parts in sorted(groups.items()):
+        for runs in parts.values():
+            words = "of an unknown application"
+            if runs[0]["application"] in needed:
+                times = [(run["seconds_to_quality"], run["status"] == "success") for run in runs]
+                words = statistic(needed[runs[0]["application"]], times)
+            # Runs of another commit, precision, machine and so on are another result.
+            seeds = f", seeds {', '.join(str(run['seed']) for run in runs)}"
+            yield f"{heading}{seeds if len(parts) > 1 else ''}: {words}"
+
+
+def main(places):
     """Returns the exit code: 1 where a result is missing or damaged."""
-    results, faults = find(folders or ["runs"])
+    results, faults = find(places or ["runs"])
     if results:
         print(table([COLUMNS] + sorted(row(result) for result in results)))
-        needed = {facts.application: facts.runs for facts in benchmark.benchmarks()}
-        groups = {}
-        for result in results:
-            machine = json.dumps(result["system"], sort_keys=True)
-            key = tuple(result[n] for n in ("application", "framework", "profile"))
-            runs = groups.setdefault((*key, shown(result["target"], "g"), machine), [])
-            runs.append((result["seconds_to_quality"], result["status"] == "success"))
         print()
-        for (application, framework, profile, target, _), runs in sorted(groups.items()):
-            words = "of an unknown application"
-            if application in needed:
-                words = statistic(needed[application], runs)
-            print(f"{application} {framework} {profile} to {target}: {words}")
+        for line in statistics(results):
+            print(line)
     for fault in faults:
         tell(fault)
     return 1 if faults else 0

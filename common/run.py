@@ -119,8 +119,7 @@ class Run:
         if not self.resumed_from:
             return 0
         saved = checkpoint.read_position(self.resumed_from)
-        names = [field.name for field in dataclasses.fields(Position)]
-        self.position = at = Position(**{name: saved[name] for name in names})
+        self.position = at = position_of(saved, self.quality.names, self.resumed_from)
         # The target may be another now.
         met = at.curve and self.quality.met(at.curve[-1]["quality"], self.targets)
         status = "success" if met else "aborted"
@@ -325,6 +324,27 @@ class Run:
             f"{quality},{at.status}",
             flush=True,
         )
+
+
+def position_of(saved, metrics, path):
+    """The Position in a checkpoint's header, which nobody vouches for.  Raises UserError."""
+    kinds = {"curve": list, "status": str, "run_start": (float, int, type(None)),
+             "init_seconds": (float, int), "eval_seconds": (float, int), "epoch_open": bool,
+             "block_open": bool}  # fmt: skip
+    names = [field.name for field in dataclasses.fields(Position)]
+    odd = [n for n in names if not isinstance(saved.get(n), kinds.get(n, int))]
+    odd += [] if isinstance(saved.get("log_position"), int) else ["log_position"]
+    for entry in saved["curve"] if "curve" not in odd else ():
+        values = entry.get("quality") if isinstance(entry, dict) else None
+        if not isinstance(values, dict) or set(values) != set(metrics) or not all(
+            isinstance(number, (int, float))
+            for number in (*values.values(), entry.get("seconds"), entry.get("epoch"))
+        ):
+            odd.append("curve")
+    if odd:
+        raise UserError(f"{path}: its header's {odd[0]} is none of a run of this program. Remove "
+                        "it to resume from the checkpoint before.")
+    return Position(**{name: saved[name] for name in names})
 
 
 def division(config, facts):

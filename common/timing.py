@@ -2,7 +2,7 @@
 
     seconds = alternate({"ours": step, "peer": other_step}, rounds=7, warmup=2)
     figures = report("pytorch", seconds, count=256, unit="images")
-    write("speed.json", figures, benchmark="image_classification")
+    write("speed.json", figures, benchmark="a network")
 
 A candidate is a function without arguments.  It does its work once and returns when that work is
 done: where a device works on by itself, the caller synchronizes inside.  Work of less than some

@@ -1,5 +1,7 @@
 """Folders of derived data: they appear whole or not at all, and are checked when they are used."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -27,9 +29,11 @@ def make(folder, write, what, advice):
         write(filled)
         sums.write(filled)
         os.sync()  # or a power cut leaves a folder whole by its name, empty by its content
-        if os.path.isdir(folder):
-            os.replace(folder, os.path.join(temporary, "damaged"))
-        os.replace(filled, folder)
+        with _locked(parent):
+            if not is_whole(folder):  # another process may have been first
+                if os.path.isdir(folder):
+                    os.replace(folder, os.path.join(temporary, "damaged"))
+                os.replace(filled, folder)
     except OSError as error:
         if not is_whole(folder):
             raise UserError(
@@ -46,3 +50,14 @@ def is_whole(folder):
         return os.path.isdir(folder) and sums.first_fault(folder) is None
     except UserError:
         return False
+
+
+@contextlib.contextmanager
+def _locked(folder):
+    """One process at a time; the kernel frees the lock, however a process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.parameters import step_seed
+from common.processes import num_threads
 from common.quiet import quiet
 
 
@@ -21,7 +22,7 @@ def _settings():
     Importing PaddlePaddle would set one thread; and on AMD processors the MKL that it carries
     takes a slow path unless told what the processor can do (3 to 8 times slower).
     """
-    settings = {"OMP_NUM_THREADS": str(os.cpu_count())}
+    settings = {"OMP_NUM_THREADS": str(num_threads())}
     processor = pathlib.Path("/proc/cpuinfo")
     text = processor.read_text() if processor.exists() else ""
     if "AuthenticAMD" in text and "avx2" in text:
@@ -30,7 +31,7 @@ def _settings():
 
 
 for _name, _value in _settings().items():
-    os.environ.setdefault(_name, _value)
+    os.environ[_name] = os.environ.get(_name) or _value
 
 # It warns of threads, which the launcher of several processes divides, and of a missing ccache.
 with quiet():
@@ -54,8 +55,8 @@ def start(config):
         paddle.set_device("gpu")
     else:
         paddle.set_device("cpu")
-        # On a CPU a transposed view is copied slowly when it is next used: 1.7 times a step of the
-        # Transformer.  So transposing copies at once.
+        # On a CPU a transposed view is copied slowly when it is next used: a step with attention
+        # takes 1.7 times as long.  So transposing copies at once.
         paddle.set_flags({"FLAGS_use_stride_kernel": False})
     if int(os.environ.get("PADDLE_TRAINERS_NUM", 1)) > 1 and not distributed.is_initialized():
         distributed.init_parallel_env()
@@ -245,12 +246,13 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     on_gpu = paddle.device.get_device().startswith("gpu")
+    device = paddle.device.cuda.get_device_name() if on_gpu else "cpu"
     names = ("OMP_", "MKL_", "MALLOC_", "FLAGS_")
     return {
         "framework": "paddlepaddle",
         "version": paddle.__version__,
-        "device": paddle.device.cuda.get_device_name() if on_gpu else "cpu",
-        "threads": int(os.environ["OMP_NUM_THREADS"]),
+        "device": device,
+        "threads": num_threads(),
         "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
     }
 

@@ -13,6 +13,7 @@ from torch import distributed, nn
 
 from common.errors import UserError
 from common.parameters import step_seed
+from common.processes import num_threads
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
 
@@ -23,7 +24,7 @@ def start(config):
     """Sets device, precision, threads and, among several processes, the process group."""
     global _device
     torch.set_default_dtype(DTYPES[config.precision])
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    torch.set_num_threads(num_threads())
     torch.use_deterministic_algorithms(config.device == "cpu")
     torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time
     if config.device == "cuda":
@@ -176,10 +177,11 @@ def average(tensors):
     """{name: tensor} -> the mean of each over all processes, in one all-reduce."""
     if world_size() == 1:
         return tensors
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors.values()])
+    flat = torch.cat([tensor.reshape([-1]) for tensor in tensors.values()])
     distributed.all_reduce(flat)
-    parts = (flat / world_size()).split([tensor.numel() for tensor in tensors.values()])
-    return {n: part.view(t.shape) for (n, t), part in zip(tensors.items(), parts)}
+    flat = flat / world_size()
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors.values()])
+    return {n: part.reshape(t.shape) for (n, t), part in zip(tensors.items(), parts)}
 
 
 def average_in_place(tensors):

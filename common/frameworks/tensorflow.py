@@ -14,6 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.parameters import step_seed
+from common.processes import num_threads
 from common.quiet import quiet
 
 # TensorFlow's greetings hide a user's errors; oneDNN's are printed whatever the level says.
@@ -32,7 +33,7 @@ def start(config):
     """Sets device, precision, threads and, among several processes, the process group."""
     global _dtype, _strategy
     _dtype = DTYPES[config.precision]
-    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+    threads = num_threads()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     if config.device == "cpu" and not config.compile:  # XLA refuses it for some operators
@@ -216,7 +217,7 @@ def average(tensors):
 
 
 def average_in_place(tensors):
-    """Sets each variable to its mean over all processes."""
+    """Sets each tensor to its mean over all processes."""
     if world_size() > 1:
         values = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
         for tensor, mean in zip(tensors.values(), average(values).values()):
@@ -240,11 +241,12 @@ def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     gpus = tf.config.get_visible_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+    device = details.get("device_name", "cpu")
     names = ("OMP_", "TF_", "MALLOC_")
     return {
         "framework": "tensorflow",
         "version": tf.__version__,
-        "device": details.get("device_name", "cpu"),
+        "device": device,
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
         "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
     }
@@ -323,25 +325,28 @@ class Adam:
             )
 
 
-def _tensors(network, prefix=""):
-    """{canonical name: variable} of the whole network: attribute paths, lists by their numbers."""
-    found = {}
-    items = enumerate(network) if isinstance(network, (list, tuple)) else vars(network).items()
-    for name, value in items:
-        if isinstance(value, tf.Variable):
-            found[f"{prefix}{name}"] = value
-        elif isinstance(value, tf.Module) or (
-            not str(name).startswith("_") and isinstance(value, (list, tuple))
-        ):
-            found |= _tensors(value, f"{prefix}{name}.")
-    return found
+def _tensors(network):
+    """{canonical name: tensor} of the whole network."""
+    return dict(_walk(network, ""))
 
 
 def _fill(tensors, arrays, specification):
-    """Puts canonical arrays into {canonical name: variable}."""
+    """Puts canonical arrays into {canonical name: tensor}."""
     for name, tensor in tensors.items():
         role = specification[name].role
         tensor.assign(tf.constant(arrays[name].transpose(_axes(role, arrays[name].ndim)), _dtype))
+
+
+def _walk(module, prefix):
+    """Yields (attribute path, variable); the modules of a list are named by their numbers."""
+    items = enumerate(module) if isinstance(module, (list, tuple)) else vars(module).items()
+    for name, value in items:
+        if isinstance(value, tf.Variable):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, tf.Module) or (
+            not str(name).startswith("_") and isinstance(value, (list, tuple))
+        ):
+            yield from _walk(value, f"{prefix}{name}.")
 
 
 def _mean(tensors):

@@ -10,6 +10,7 @@ takes part that no command of ours can run.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,12 +50,18 @@ def run(argv):
     if len(implementations) < 2 and not values.record and not values.against:
         raise UserError("nothing to compare: name two implementations, or --record=FOLDER.")
     with tempfile.TemporaryDirectory() as temporary:
-        root = values.record or values.against or temporary
+        root = values.against or os.path.join(temporary, "record")
         folders = inputs.folders(root, values.precision)
+        if values.record and os.path.exists(values.record):
+            raise UserError(f"{values.record}: is there already. Judge a record with "
+                            f"--against={values.record}, or name a new folder.")
         if not values.against:
             for precision, folder in folders.items():
                 inputs.write(application, folder, precision, values)
         record(application, implementations, folders, values)
+        if values.record:  # whole or not at all
+            shutil.move(root, values.record)
+            folders = inputs.folders(values.record, values.precision)
         reference, named = implementations[0].name, [i.name for i in implementations[1:]]
         agreed = True
         for precision, folder in folders.items():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, printable
 from common.parity import inputs
 
 
@@ -38,7 +38,8 @@ def difference(expected, found):
     if expected.shape != found.shape:
         return np.inf
     expected, found = inputs.scalars(expected), inputs.scalars(found)
-    gap = np.linalg.norm((expected - found).ravel())
+    with np.errstate(invalid="ignore"):  # inf - inf
+        gap = np.linalg.norm((expected - found).ravel())
     scale = np.linalg.norm(expected.ravel())
     if not np.isfinite(gap) or not np.isfinite(scale):
         return np.inf
@@ -99,7 +100,7 @@ def report(facts, config, precision, folder, reference, others):
                 print(f"  {dump:<10} {group:<13} {len(part):>5} {worst.tolerance:>9.0e} "
                       f"{worst.difference:>9.1e}  {worst.name.partition('/')[2] or group}{mark}")
         for name in odd:
-            print(f"  not asked for: {name}")
+            print(f"  not asked for: {printable(name)}")
         beyond = next((row for row in rows if row.beyond), None)
         if beyond:
             agreed = False

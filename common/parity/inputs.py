@@ -24,6 +24,8 @@ from common import benchmark, options
 from common.checkpoint import save_tensors
 from common.errors import UserError
 
+MAX_STEPS = 10_000
+
 LAYOUTS = {
     "weight": "[out, in, space...]",
     "activation": "[B, C, space...]",
@@ -40,8 +42,6 @@ def folders(root, precisions):
 
 def write(application, folder, precision, values):
     """Writes config, parameters and batches.  values: the command's flags.  Raises UserError."""
-    if os.path.exists(os.path.join(folder, "config.json")):
-        raise UserError(f"{folder}: holds a record already. Judge it with --against={folder}.")
     module = benchmark.module(application, "config")
     profile = {"quick": module.QUICK, "reference": module.REFERENCE}[values.profile]
     config = dataclasses.replace(
@@ -49,10 +49,7 @@ def write(application, folder, precision, values):
     )
     config = module.check(options.assign(config, values.set))
     config, batches = benchmark.module(application, "data").parity_batches(config, values.steps)
-    try:
-        os.makedirs(os.path.join(folder, "inputs"), exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}).") from None
+    os.makedirs(os.path.join(folder, "inputs"))
     parameters = benchmark.module(application, "parameters").initial_parameters(config)
     save_tensors(input_path(folder, "parameters"), parameters)
     for step, batch in enumerate(batches):
@@ -76,7 +73,8 @@ def output_path(folder, name, dump):
 def recorded(folder):
     """Names of the implementations that have dumped something, sorted."""
     outputs = os.path.join(folder, "outputs")
-    return sorted(os.listdir(outputs)) if os.path.isdir(outputs) else []
+    names = sorted(os.listdir(outputs)) if os.path.isdir(outputs) else []
+    return [name for name in names if not name.startswith(".")]  # what was broken off
 
 
 def read_json(folder):
@@ -87,9 +85,11 @@ def read_json(folder):
             saved = json.load(opened)
         if not isinstance(saved, dict) or not isinstance(saved.get("steps"), int):
             raise ValueError("no steps")
+        if not 1 <= saved["steps"] <= MAX_STEPS:
+            raise ValueError(f"{saved['steps']} steps")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Make a record with --record.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}). Make the record again.") from None
     return saved
 
@@ -112,7 +112,7 @@ def load(path):
     """{tensor name: array} of a safetensors file.  Raises UserError."""
     try:
         return safetensors.numpy.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from None
 
 

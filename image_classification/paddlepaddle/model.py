@@ -45,7 +45,7 @@ class BatchNorm(nn.Layer):
 
     def forward(self, images, training):
         """images: [B, C, H, W].  Returns the same shape; training moves the statistics."""
-        # A copy: the backward pass keeps what it was given, and move() changes running_var.
+        # A copy: the backward pass keeps what it was given, and _move changes running_var.
         variance = self.running_var.clone()
         output = F.batch_norm(
             images,
@@ -58,10 +58,10 @@ class BatchNorm(nn.Layer):
             epsilon=self.epsilon,
         )
         if training:
-            self.move(variance, images.size // images.shape[1])
+            self._move(variance, images.size // images.shape[1])
         return output
 
-    def move(self, variance, count):
+    def _move(self, variance, count):
         """Moves the variance, which PaddlePaddle moved by the biased one, by n / (n - 1)."""
         with paddle.no_grad():
             missing = (variance - self.momentum * self.running_var) / (count - 1.0)

@@ -48,7 +48,7 @@ class BatchNorm(tf.Module):
     def __call__(self, images, training):
         """images: [B, H, W, C].  Returns the same shape; training moves the statistics."""
         if images.dtype == tf.float64:
-            return self.in_float64(images, training)  # the fused kernel has none
+            return self._in_float64(images, training)  # the fused kernel has none
         output, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             images,
             self.weight,
@@ -59,21 +59,21 @@ class BatchNorm(tf.Module):
             epsilon=self.epsilon,
         )
         if training:
-            self.move(mean, variance)
+            self._move(mean, variance)
         return output
 
-    def in_float64(self, images, training):
+    def _in_float64(self, images, training):
         """The same from its formula."""
         mean, variance = self.running_mean, self.running_var
         if training:
             mean, variance = tf.nn.moments(images, axes=[0, 1, 2])
             count = tf.cast(tf.size(images) / tf.size(mean), images.dtype)
-            self.move(mean, variance * count / (count - 1.0))
+            self._move(mean, variance * count / (count - 1.0))
         return tf.nn.batch_normalization(
             images, mean, variance, self.bias, self.weight, self.epsilon
         )
 
-    def move(self, mean, variance):
+    def _move(self, mean, variance):
         """Moves the statistics towards those of a batch."""
         for running, value in ((self.running_mean, mean), (self.running_var, variance)):
             running.assign(self.momentum * running + (1.0 - self.momentum) * value)

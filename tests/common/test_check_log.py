@@ -1,8 +1,11 @@
 """Who judges a log, that good ones pass, and that each broken one fails for its own fault."""
 
+import dataclasses
+
 import pytest
 
-from common import check_log
+from common import benchmark, check_log
+from tests.cells import APPLICATIONS
 from tests.common import fake
 
 
@@ -12,51 +15,67 @@ def judged(folder, capsys):
     return code, shown.out + shown.err
 
 
-@pytest.mark.parametrize(
-    ("profile", "changes", "values", "words"),
-    [
-        ("quick", {}, [0.5, 0.95], ["rule set 4.0.0, open division: resnet"]),
-        ("reference", {"evaluate_every_epochs": 1, "evaluate_first_epoch": 1}, [0.5, 0.76],
-         ["common/rules/common.yaml", "common/rules/closed_resnet.yaml"]),
-        ("reference", {}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.76], ["closed_resnet.yaml"]),
-        ("reference", {"optimizer": "lars", "schedule": "polynomial", "batch_size": 16,
-                       "learning_rate_per_256": 16.0, "weight_decay": 0.0002,
-                       "decay_epochs": 40.0},
-         [0, 0, 0, 0.76], ["rule set 4.0.0, closed division: resnet"]),
-    ],
-)  # fmt: skip
-def test_runs_pass_by_the_rules_that_know_them(profile, changes, values, words, tmp_path, capsys):
-    fake.run(fake.config_of(tmp_path / "run", profile, **changes), values)
-    code, shown = judged(tmp_path / "run", capsys)
-    assert code == 0, shown
-    assert "FAIL" not in shown
-    for part in [*words, "strict order of events"]:
-        assert part in shown
+def config_of(application, profile, folder):
+    """A config of any application as `prepare` would leave it: every count is a number."""
+    config = getattr(benchmark.module(application, "config"), profile)
+    counts = {f.name: 1000 - n for n, f in enumerate(dataclasses.fields(config))
+              if f.name.startswith("num_") and getattr(config, f.name) is None}
+    return dataclasses.replace(config, application=application, framework="pytorch", seed=1,
+                               workers=0, output_dir=str(folder), **counts)
 
 
-@pytest.mark.parametrize(
-    ("benchmark", "values", "hyperparameters"),
-    [("ncf", [0.4, 0.636], fake.ADAM), ("seq_cnn", [0.907], fake.ADAM),
-     ("deepspeech2", [0.5, 0.229],
-      {"opt_name": "sgd", "opt_base_learning_rate": 3e-4, "opt_momentum": 0.9})],
-)  # fmt: skip
-def test_our_own_rules_judge_what_the_package_does_not_know(
-    benchmark, values, hyperparameters, tmp_path, capsys
-):
-    good = fake.events(benchmark, "closed", values, hyperparameters)
-    fake.write_log(tmp_path / "good", good)
-    code, shown = judged(tmp_path / "good", capsys)
+def finished(config, *values):
+    """Runs with the scores of the last epochs; those before have the first one's."""
+    names = benchmark.benchmark_of(config.application).quality(config).names
+    fake.run(config, [*values[:1] * (config.num_epochs - len(values)), *values], names=names)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_a_reference_run_passes_where_its_target_is_met(application, tmp_path, capsys):
+    config = dataclasses.replace(config_of(application, "REFERENCE", tmp_path / "met"),
+                                 num_epochs=4)
+    facts = benchmark.benchmark_of(application)
+    finished(config, 0.01, config.target + 0.001)
+    code, shown = judged(tmp_path / "met", capsys)
     assert code == 0, shown
-    assert f"common/rules/closed_{benchmark}.yaml" in shown
-    missed = [0.6] if benchmark != "deepspeech2" else [0.231]
-    fake.write_log(tmp_path / "bad", fake.events(benchmark, "closed", missed, hyperparameters))
-    code, shown = judged(tmp_path / "bad", capsys)
-    assert code == 1
+    division = "closed" if facts.closed else "open"
+    assert f"{division} division: {facts.name}" in shown
+    _, events = check_log.read(str(tmp_path / "met"))
+    values = {event["key"]: event["value"] for event in events}
+    version = facts.rule_set(values)
+    assert (f"rule set {version}" in shown) == (version is not None)
+    for file in ("common/rules/common.yaml", f"{application}/rules.yaml"):
+        assert (f"with our own {file}" in shown) == (version is None)
+    assert shown.count("PASS") == (2 if version else 3)
+    assert "strict order of events" in shown
+
+    finished(dataclasses.replace(config, output_dir=str(tmp_path / "missed")), 0.01, 0.02)
+    code, shown = judged(tmp_path / "missed", capsys)
+    assert code == 2, shown
     assert "eval_accuracy" in shown
-    fake.write_log(tmp_path / "open", fake.events(benchmark, "open", missed, {}))
-    code, shown = judged(tmp_path / "open", capsys)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_a_quick_run_passes_in_the_open_division(application, tmp_path, capsys):
+    config = config_of(application, "QUICK", tmp_path)
+    finished(config, 0.01, config.target)
+    code, shown = judged(tmp_path, capsys)
     assert code == 0, shown
-    assert "closed_" not in shown
+    assert f"open division: {benchmark.benchmark_of(application).name}" in shown
+    assert f"{application}/rules.yaml" not in shown
+    assert shown.count("PASS") == 2
+
+
+def test_the_polynomial_schedule_is_judged_by_the_rules_that_know_it(tmp_path, capsys):
+    config = dataclasses.replace(
+        config_of("image_classification", "REFERENCE", tmp_path), optimizer="lars",
+        schedule="polynomial", learning_rate_per_256=0.625, weight_decay=0.0002, decay_epochs=40.0,
+        num_epochs=4,
+    )  # fmt: skip
+    finished(config, 0.76)
+    code, shown = judged(tmp_path, capsys)
+    assert code == 0, shown
+    assert "rule set 4.0.0, closed division: resnet" in shown
 
 
 def without(entries, key):
@@ -112,7 +131,7 @@ def test_a_broken_log_fails_for_its_fault(fault, tmp_path, capsys):
     damage, words = BROKEN[fault]
     fake.write_log(tmp_path, damage(fake.events()))
     code, shown = judged(tmp_path, capsys)
-    assert code == 1, shown
+    assert code == 2, shown
     assert "FAIL" in shown
     assert words in shown
 
@@ -128,6 +147,10 @@ UNREADABLE = {
         ':::MLLOG {"key": "eval_accuracy", "value": "0.9", "metadata": {}}\n', "no number"),
     "another benchmark": (':::MLLOG {"key": "submission_benchmark", "value": "bert", '
                           '"metadata": {}}\n', "expected one of resnet"),
+    "a module's name": (':::MLLOG {"key": "submission_benchmark", "value": "os", '
+                        '"metadata": {}}\n', "submission_benchmark 'os': expected one of"),
+    "a path": (':::MLLOG {"key": "submission_benchmark", "value": "../x", '
+               '"metadata": {}}\n', "submission_benchmark is '../x': expected a name."),
     "no division": (':::MLLOG {"key": "submission_benchmark", "value": "ncf", '
                     '"metadata": {}}\n', "submission_division None"),
 }  # fmt: skip

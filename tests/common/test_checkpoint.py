@@ -167,13 +167,14 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(tmp_path):
             continue
     assert stops == list(range(12))
     ends = [checkpoint.load(checkpoint.paths(str(f / "checkpoint"))[-1],
-                            fake.Trainer(values).state())["parameter"]["numbers"]
+                            fake.Trainer().state())["parameter"]["numbers"]
             for f in (tmp_path / "whole", folder)]
     assert ends[0].tobytes() == ends[1].tobytes()
     results = [json.loads((f / "result.json").read_text()) for f in (tmp_path / "whole", folder)]
     assert results[0]["resumed"] == 0
     assert results[1]["resumed"] > 0
-    assert [[e["value"] for e in r["quality_curve"]] for r in results] == [values, values]
+    assert [[e["quality"]["top1_accuracy"] for e in r["quality_curve"]] for r in results] == [
+        values, values]
     assert config.seed == results[1]["seed"]
 
 
@@ -187,4 +188,4 @@ def test_resuming_over_a_damaged_checkpoint_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match="Remove it to resume from the checkpoint before"):
         fake.run(again, [0.1, 0.2, 0.3])
     os.remove(newest)
-    assert fake.run(again, [0.1, 0.2, 0.3]).curve[-1]["value"] == 0.3
+    assert fake.run(again, [0.1, 0.2, 0.3]).position.curve[-1]["quality"] == {"top1_accuracy": 0.3}

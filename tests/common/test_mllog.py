@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.mllog import FOLLOWS, Order, RunLog, parse
+from common.mllog import FOLLOWS, Order, RunLog, parse, written
 from tests.common import fake
 
 
@@ -93,8 +93,11 @@ def test_a_line_can_be_read_back(value, tmp_path_factory):
     log.event("submission_org", value, note="x")
     log.close()
     [line] = path.read_text().splitlines()
-    assert parse(line) == ("submission_org", value, {"note": "x", **parse(line)[2]})
-    event = json.loads(line.removeprefix(":::MLLOG "))
+    event = parse(line)
+    assert event == json.loads(line.removeprefix(":::MLLOG "))
+    assert parse(written(event)) == event
+    assert (event["key"], event["value"]) == ("submission_org", value)
+    assert event["metadata"]["note"] == "x"
     assert event["event_type"] == "POINT_IN_TIME"
     assert event["metadata"]["file"].startswith("tests/common")  # of the caller, in the repository
 
@@ -129,5 +132,5 @@ def test_a_resumed_log_is_cut_to_what_its_checkpoint_knew(tmp_path):
     again = RunLog(str(path), True, position)
     again.start("init_start")
     again.close()
-    keys = [parse(line)[0] for line in path.read_text().splitlines()]
+    keys = [parse(line)["key"] for line in path.read_text().splitlines()]
     assert keys == ["cache_clear", "init_start"]

@@ -59,7 +59,7 @@ def test_a_compiled_step_computes_the_same(framework, trainer_of):
     np.testing.assert_allclose(losses(compiled, framework, batches), expected, rtol=1e-4)
     for name, array in plain.state()["parameter"].items():
         other = compiled.state()["parameter"][name]
-        # A bias has moved little from zero, and a ReLU may have turned: see PARITY_TOLERANCES.
+        # A bias has moved little from zero, and a ReLU may have turned: see TOLERANCES.
         assert np.linalg.norm(array - other) <= 1e-1 * np.linalg.norm(array), name
 
 

@@ -77,5 +77,5 @@ def test_a_score_that_is_no_number_helps_nobody():
 
 
 def test_the_target_itself_is_enough():
-    assert quality.QUALITY.met(0.635, 0.635)
-    assert not quality.QUALITY.met(float("nan"), 0.635)
+    assert quality.QUALITY.met({"hr_at_10": 0.635}, {"hr_at_10": 0.635})
+    assert not quality.QUALITY.met({"hr_at_10": float("nan")}, {"hr_at_10": 0.635})

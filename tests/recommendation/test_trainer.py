@@ -36,7 +36,7 @@ def gradients_of(trainer, framework, batch):
     """{name: array}, canonical."""
     _, _, gradients = trainer.gradients(framework.put(batch))
     specification = parameters.specification(SMALL)
-    return {n: framework.to_canonical(g, specification[n]) for n, g in gradients.items()}
+    return {n: framework.to_canonical(g, specification[n].role) for n, g in gradients.items()}
 
 
 def test_adam_is_that_of_the_paper_on_every_row(make, framework):

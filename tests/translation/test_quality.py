@@ -113,7 +113,9 @@ def test_the_signature_tells_the_choices():
 
 def test_the_target_is_a_fraction(config):
     metric = quality.quality(config)
-    assert metric.name == "bleu" and metric.met(0.91, 0.9) and not metric.met(0.89, 0.9)
+    assert metric.names == ("bleu",)
+    assert metric.met({"bleu": 0.91}, {"bleu": 0.9})
+    assert not metric.met({"bleu": 0.89}, {"bleu": 0.9})
 
 
 def test_who_only_reads_logs_needs_neither_library():

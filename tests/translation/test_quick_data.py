@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from common.data import sums
 from translation import data, quality, quick_data
 from translation.config import QUICK
 from translation.text import LANGUAGES, SPLITS, path_of, read_lines
@@ -41,7 +42,7 @@ def written(tmp_path_factory):
     folder = cache / "time-to-quality" / name
     config = data.prepare(dataclasses.replace(QUICK, seed=1, data_dir=str(folder)))
     expected = {f"{split}.{language}" for split in SPLITS for language in LANGUAGES}
-    assert set(os.listdir(folder)) == expected | {config.encoded}
+    assert set(os.listdir(folder)) == expected | {config.encoded, sums.SUMS}
     return config
 
 

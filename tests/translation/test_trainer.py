@@ -56,10 +56,10 @@ def look(trainer, framework, batch):
     """(loss, {point: array}, {name: gradient}), canonical."""
     loss, points, gradients = trainer.gradients(framework.put(batch))
     specification = parameters.specification(trainer.config)
-    found = {n: framework.to_canonical(points[n], p)
+    found = {n: framework.to_canonical(points[n], p.role)
              for n, p in parameters.points(trainer.config).items()}
     return (float(framework.get(loss)), found,
-            {n: framework.to_canonical(g, specification[n]) for n, g in gradients.items()})
+            {n: framework.to_canonical(g, specification[n].role) for n, g in gradients.items()})
 
 
 def test_loss_is_the_cross_entropy_with_smoothed_labels(make, framework):
@@ -280,7 +280,7 @@ def test_a_step_is_not_rebuilt_for_each_shape(make, framework):
     if framework.__name__.endswith("pytorch"):
         assert 1 <= counter.frame_count <= 3
     if framework.__name__.endswith("tensorflow"):
-        assert trainer.compiled_step.experimental_get_tracing_count() == 1
+        assert trainer.step_on_device.experimental_get_tracing_count() == 1
     # PaddlePaddle builds nothing unless --compile asks, and then a graph a shape: 42 at most.
     shapes = len(bucket_bounds(REFERENCE.max_length))
     assert shapes == 42

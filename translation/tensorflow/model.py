@@ -36,7 +36,7 @@ class Dense(tf.Module):
 
     def __call__(self, x):
         """x: [B, T, in].  Returns [B, T, out]."""
-        y = rows_matmul(x, self.weight)
+        y = _rows_matmul(x, self.weight)
         return y if self.bias is None else y + tf.cast(self.bias, y.dtype)
 
 
@@ -55,7 +55,7 @@ class Embedding(tf.Module):
 
     def logits(self, x):
         """x: [B, T, D].  Returns [B, T, V]."""
-        return rows_matmul(x, self.weight, transpose_b=True)
+        return _rows_matmul(x, self.weight, transpose_b=True)
 
 
 class Attention(tf.Module):
@@ -224,7 +224,7 @@ class Transformer(tf.Module):
         return self.embedding.logits(self.decoder_norm(x)), longer
 
 
-def rows_matmul(x, matrix, transpose_b=False):
+def _rows_matmul(x, matrix, transpose_b=False):
     """x: [B, T, D].  Returns [B, T, columns], in the type that autocast says.
 
     One product of B T rows: the gradient of a batched one makes a matrix for each b and adds them.

@@ -64,20 +64,50 @@ def test_two_processes_at_once_write_one_folder(cache):
     assert [process.returncode for process in processes] == [0, 0]
     assert folders == [str(cache / "application-quick-3")] * 2
     assert os.listdir(cache) == ["application-quick-3"]
-    assert sorted(os.listdir(folders[0])) == ["first", "second"]
+    assert sorted(os.listdir(folders[0])) == ["SHA256SUMS", "first", "second"]
 
 
 def test_killed_midway_it_is_written_anew(cache):
     process = start(60)
     deadline = time.time() + 60
-    while not list(cache.glob("*/first")):
+    while not list(cache.glob("*/whole/first")):
         assert time.time() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (cache / "application-quick-3").exists()
     folder = start(0).communicate(timeout=60)[0].strip()
-    assert sorted(os.listdir(folder)) == ["first", "second"]
+    assert sorted(os.listdir(folder)) == ["SHA256SUMS", "first", "second"]
+
+
+def cut(file):
+    file.write_text(file.read_text()[:-1])
+
+
+def emptied(file):
+    file.write_text("")
+
+
+def removed(file):
+    file.unlink()
+
+
+@pytest.mark.parametrize("name", ["file", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", [cut, emptied, removed])
+def test_damaged_data_are_made_again(cache, damage, name):
+    folder = pathlib.Path(embedded.ensure("application", 3, write))
+    damage(folder / name)
+    assert embedded.ensure("application", 3, write) == str(folder)
+    assert (folder / "file").read_text() == "whole"
+    assert os.listdir(cache) == ["application-quick-3"]
+
+
+def test_what_others_laid_beside_the_data_stays(cache):
+    folder = pathlib.Path(embedded.ensure("application", 3, write))
+    (folder / "derived").mkdir()
+    (folder / "derived" / "file").write_text("more")
+    embedded.ensure("application", 3, lambda folder: pytest.fail("again"))
+    assert (folder / "derived" / "file").read_text() == "more"
 
 
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):

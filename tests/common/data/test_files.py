@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from common import benchmark
-from common.data import download
+from common.data import download, sums
 from common.data.download import Archive
 from tests.common.data.misbehaving_server import serving
 
@@ -58,8 +58,8 @@ def test_an_archive_becomes_the_readers_folders(application, tmp_path, monkeypat
     with serving({f"a/{real.name}": content}) as server:
         server.script[f"a/{real.name}"] = ["cut"]
         urls = (f"{server.url}/gone/{real.name}", f"{server.url}/a/{real.name}")
-        sums = {"md5": hashlib.md5(content).hexdigest()}
-        monkeypatch.setattr(files, "ARCHIVES", (Archive(real.name, urls, sums),))
+        digests = {"md5": hashlib.md5(content).hexdigest()}
+        monkeypatch.setattr(files, "ARCHIVES", (Archive(real.name, urls, digests),))
         download.download(application, str(tmp_path))
     assert sums.files_of(str(tmp_path)) == expected
     assert download.verify(str(tmp_path)) == len(expected)

@@ -1,0 +1,20 @@
+# Names for commands that exist: see README.md and CONTRIBUTING.md.
+.PHONY: test fast timing lint tables results
+
+test:
+	./tests/run.sh whole
+
+fast:
+	./tests/run.sh fast
+
+timing:
+	./tests/run.sh timing
+
+lint:
+	.venv/neutral/bin/ruff check .
+
+tables:
+	.venv/neutral/bin/python -m common.tables
+
+results:
+	./docs/results.sh $(SEEDS)

@@ -1,0 +1,124 @@
+"""The command line of a run: its config, its processes, and one parse on the way to the run."""
+
+import re
+
+import pytest
+
+from common import benchmark, command, launch, main, run_folder
+from common.command import FRAMEWORKS, Layout
+from common.errors import UserError
+from tests.cells import APPLICATIONS, CELLS
+from tests.common import fake
+
+HOSTS = ["--nodes=2", "--master=here:7000", "--seed=1", "--output_dir=shared"]
+
+
+def parsed(*flags, application="recommendation"):
+    return command.parse([application, "pytorch", *flags])
+
+
+@pytest.mark.parametrize("cell", CELLS, ids="/".join)
+def test_every_cell_is_known(cell):
+    application, framework = cell
+    found = command.parse([application, framework, "--seed=5"])
+    config = found.config
+    assert (config.application, config.framework, config.seed) == (application, framework, 5)
+    assert config.output_dir == f"runs/{application}-{framework}-quick-5"
+    assert type(config) is benchmark.module(application, "config").Config
+    assert found.layout == Layout()
+    assert found.arguments == (application, framework, "--seed=5")
+
+
+def test_a_seed_comes_from_the_clock(monkeypatch):
+    monkeypatch.setattr(command.time, "time_ns", lambda: 7 * 2**31 + 12)
+    assert parsed().config.seed == 12
+
+
+@pytest.mark.parametrize(
+    ("flags", "layout", "world_size"),
+    [
+        ([], Layout(), 1),
+        (["--processes=4"], Layout(processes=4), 4),
+        (HOSTS, Layout(nodes=2, host="here", port=7000), 2),
+        ([*HOSTS, "--node_rank=1", "--processes=3"],
+         Layout(processes=3, nodes=2, node_rank=1, host="here", port=7000), 6),
+        (["--nodes=1", "--master=here:7000"], Layout(), 1),
+    ],
+)  # fmt: skip
+def test_processes_on_hosts(flags, layout, world_size):
+    found = parsed(*flags).layout
+    assert found == layout
+    assert found.world_size() == world_size
+
+
+def without(flag):
+    return [given for given in HOSTS if not given.startswith(flag)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (without("--master"), "--master=HOST:PORT"),
+        ([*without("--master"), "--master=here"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=here:http"], "--master=HOST:PORT"),
+        ([*HOSTS, "--node_rank=2"], "--node_rank=2: expected 0 to 1."),
+        (without("--seed"), "give every host the same --seed"),
+        (without("--output_dir"), "give every host the same --output_dir"),
+        (["--resume"], "--resume: name the run's folder with --output_dir."),
+        (["--set=mlp_sizes=15,8"], "expected an even first size"),  # the application's check
+    ],
+)
+def test_a_fault_is_one_line(flags, words):
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
+        parsed(*flags)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [[], ["recommendation"], ["recommendation", "jax"],
+                                       ["--seed=1", "recommendation", "pytorch"]])
+def test_usage_names_all_frameworks(arguments):
+    with pytest.raises(UserError) as caught:
+        command.parse(arguments, "usage: this")
+    assert str(caught.value).startswith("usage: this; APPLICATION is one of ")
+    for name in (*APPLICATIONS, *FRAMEWORKS):
+        assert name in str(caught.value)
+
+
+def test_an_unknown_application_is_never_imported():
+    for name in ("os", "../x", "common", "tests"):
+        with pytest.raises(UserError, match="no such application"):
+            parsed(application=name)
+
+
+def test_a_resumed_run_has_the_seed_of_its_checkpoint(tmp_path):
+    fake.run(fake.config_of(tmp_path, seed=77, target=1.1, num_epochs=1), [0.1])
+    found = parsed("--resume", f"--output_dir={tmp_path}", application="image_classification")
+    assert found.config.seed == 77
+    assert found.config.resume
+    found = parsed("--resume", "--seed=3", f"--output_dir={tmp_path}")
+    assert found.config.seed == 3  # which the run then refuses
+    assert run_folder.saved_seed(str(tmp_path / "nowhere")) is None
+
+
+@pytest.mark.parametrize("start", [main.main, lambda arguments: launch.launch(arguments)])
+def test_a_run_parses_its_command_line_once(start, monkeypatch):
+    """One process: what was parsed is what runs, in the process that parsed it."""
+    parse, parses, ran = command.parse, [], []
+
+    def counted(*arguments):
+        parses.append(arguments)
+        return parse(*arguments)
+
+    monkeypatch.setattr(command, "parse", counted)
+    monkeypatch.setattr(main, "run", lambda config: ran.append(config) or 2)
+    assert start(["recommendation", "pytorch", "--seed=9"]) == 2
+    assert len(parses) == 1
+    assert [config.seed for config in ran] == [9]
+
+
+def test_a_target_that_does_not_fit_is_told_before_the_run(tmp_path, monkeypatch):
+    config = fake.config_of(tmp_path, target="bbox=0.3")
+    monkeypatch.setattr(benchmark.module("image_classification", "data"), "prepare", lambda c: c)
+    with pytest.raises(UserError, match=r"target=bbox=0\.3: expected top1_accuracy=VALUE"):
+        command.prepare(config)
+    assert command.prepare(fake.config_of(tmp_path)) == fake.config_of(tmp_path)
