@@ -29,33 +29,44 @@ PYTHON='' make_environment neutral tests/requirements.txt
 
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
-# session NAME ENVIRONMENT [pytest's words]: tests/summary.py reads what it leaves in $reports.
+named=no # whether a word is a path of tests
+for word in "$@"; do
+    case "$word" in
+        tests | tests/* | ./tests*) named=yes ;;
+    esac
+done
+# session NAME ENVIRONMENT PLACES [pytest's words]: tests/summary.py reads what it leaves in $reports.
+# PLACES, words of pytest, narrow what is imported, where the user names no path.
 session() {
-    local name=$1 python=.venv/$2/bin/python ended=0
-    shift 2
+    local name=$1 python=.venv/$2/bin/python ended=0 places=()
+    [ "$named" = yes ] || read -ra places <<< "$3"
+    shift 3
     echo "== $name"
-    "$python" -m pytest --junitxml="$reports/$name.xml" "$@" || ended=$?
+    "$python" -m pytest --junitxml="$reports/$name.xml" "${places[@]}" "$@" || ended=$?
     echo "$ended" > "$reports/$name.status"
 }
+units="tests --ignore=tests/parity --ignore=tests/end_to_end --ignore=tests/timing"
 # Two workers of one thread each.  Threads of OpenMP that wait longer take the other's core.
 side_by_side=(-n 2 --dist=loadgroup)
 if [ "$tier" = timing ]; then
-    session timing neutral -m timing -rP "$@"
+    session timing neutral tests/timing -m timing -rP "$@"
 else
     export OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000
     echo "== ruff"
     ended=0
     .venv/neutral/bin/ruff check . || ended=$?
     echo "$ended" > "$reports/ruff.status"
-    session unit neutral -m unit "${side_by_side[@]}" "$@"
+    session unit neutral "$units" -m unit "${side_by_side[@]}" "$@"
     for framework in "${frameworks[@]}"; do
-        session "$framework" "$framework" --framework="$framework" "${side_by_side[@]}" "$@"
+        session "$framework" "$framework" "$units" --framework="$framework" "${side_by_side[@]}" \
+            "$@"
     done
     if [ "$tier" = fast ]; then
-        session parity neutral -m one_step "${side_by_side[@]}" "$@"
+        session parity neutral tests/end_to_end/test_one_step.py -m one_step "${side_by_side[@]}" "$@"
     else
-        session parity neutral -m parity "${side_by_side[@]}" "$@"
-        session end_to_end neutral -m "end_to_end and not one_step" "${side_by_side[@]}" "$@"
+        session parity neutral tests/parity -m parity "${side_by_side[@]}" "$@"
+        session end_to_end neutral tests/end_to_end -m "end_to_end and not one_step" \
+            "${side_by_side[@]}" "$@"
     fi
 fi
 .venv/neutral/bin/python tests/summary.py "$reports"
