@@ -22,10 +22,10 @@ FAULTS = (
     (["--set=num_classes=9"], "expected 9 class folders, found 10"),
 )
 RELAY_GAP = 1e-10
-QUICK_GAP = 0.1
+QUICK_GAP = 0.15  # rounding grows with each step: 0.09 was seen
 REAL = ("--target=1", "--set=boundary_epochs=5,7", "--set=image_size=48", "--set=resize_size=48",
         "--set=batch_size=64", "--set=learning_rate_per_256=0.4", "--set=weight_decay=0.0005")
-REAL_GAP = 0.06
+REAL_GAP = 0.08  # 0.044 was seen
 REAL_EPOCHS = 8
 
 

@@ -16,10 +16,10 @@ FAULTS = (
     (["--set=num_train_pairs=12"], "expected 12 for train pairs, found 14,000"),
 )
 RELAY_GAP = 1e-9
-QUICK_GAP = 0.1
+QUICK_GAP = 0.15  # 0.07 was seen, while BLEU rises fast
 REAL = ("--target=1", "--set=vocabulary_size=4000", "--set=warmup_steps=50",
         "--set=test_name=valid")
-REAL_GAP = 0.01
+REAL_GAP = 0.01  # 0.0014 was seen
 REAL_EPOCHS = 3
 
 
