@@ -43,7 +43,10 @@ def save_tensors(file, tensors, metadata=None):
                for n, a in tensors.items()}
     temporary = f"{file}.{os.getpid()}.tmp"
     try:
+        with open(temporary, "wb") as opened:  # for its mode: safetensors' own shuts others out
+            mode = os.fstat(opened.fileno()).st_mode
         safetensors.numpy.save_file(tensors, temporary, metadata)
+        os.chmod(temporary, mode)
         written = safetensors.numpy.load_file(temporary)
         for name, array in tensors.items():
             if written[name].tobytes() != array.tobytes():  # NaNs are equal here

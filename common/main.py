@@ -35,5 +35,6 @@ def run(config):
 
 
 if __name__ == "__main__":
-    processes.end_with_parent()
+    if processes.LAUNCHED in os.environ:
+        processes.end_with_parent()
     sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ import time
 
 from common.errors import UserError
 
-LAUNCHED = "LAUNCHED"  # set in the environment of what a launcher starts
+LAUNCHED = "LAUNCHED"  # set in the environment of what `start` starts
 
 
 def start(command, environment, **more):
@@ -24,9 +24,9 @@ def start(command, environment, **more):
 def end_with_parent():
     """Has the kernel kill this process when the one that started it ends, however that ends.
 
-    For what a launcher starts; Linux alone knows it.
+    Linux alone knows it.
     """
-    if LAUNCHED in os.environ and sys.platform == "linux":
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 

@@ -27,12 +27,49 @@ def find(places):
         for file in files:
             try:
                 result = run_folder.read_json(file)
-                row(result), alike(result)
+                odd = odd_field(result)
+            except (OSError, ValueError, RecursionError) as error:
+                faults.append(f"{file}: damaged ({error}).")
+                continue
+            if odd:
+                faults.append(f"{file}: damaged ({odd} is missing, or is none of a run).")
+            else:
                 results.append(result)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError,
-                    RecursionError) as error:
-                faults.append(f"{file}: damaged ({error!r}).")
     return results, faults
+
+
+# What a result must hold for what is shown of it here.
+NUMBER = (int, float)
+FIELDS = {
+    "application": str,
+    "framework": str,
+    "profile": str,
+    "seed": int,
+    "status": str,
+    "quality": dict,
+    "target": dict,
+    "seconds_to_quality": NUMBER,
+    "examples_per_second": (*NUMBER, type(None)),
+    "num_processes": int,
+    "versions": dict,
+    "system": dict,
+    "config": dict,
+    "commit": (str, type(None)),
+}
+
+
+def odd_field(result):
+    """The first of FIELDS that a result lacks, or that has another type; None for a good one."""
+    if not isinstance(result, dict):
+        return "the result"
+    for name, kind in FIELDS.items():
+        if name not in result or not isinstance(result[name], kind):
+            return name
+        if name in ("quality", "target") and not (
+            result[name] and all(isinstance(value, NUMBER) for value in result[name].values())
+        ):
+            return name
+    return None
 
 
 def statistic(needed, runs):
@@ -117,7 +154,7 @@ def main(places):
         print(table([COLUMNS] + sorted(row(result) for result in results)))
         print()
         for line in statistics(results):
-            print(line)
+            print(printable(line))
     for fault in faults:
         tell(fault)
     return 1 if faults else 0

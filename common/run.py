@@ -251,6 +251,8 @@ class Run:
         return self.position.curve[-1]["epoch"] + 1 if self.position.curve else 1
 
     def _check_loss(self):
+        if self.loss is None:  # resumed behind the epoch's last step: this process did none
+            return
         loss = float(self.framework.get(self.loss))
         if not math.isfinite(loss):
             raise UserError(

@@ -18,8 +18,7 @@ import sys
 
 from common import benchmark, options, results
 from common.command import FRAMEWORKS
-from common.errors import UserError
-from common.main import told
+from common.errors import UserError, told
 
 TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 NAMES = {"pytorch": "PyTorch", "tensorflow": "TensorFlow", "paddlepaddle": "PaddlePaddle"}

@@ -6,10 +6,13 @@ same set of examples whoever reads it, and reading can start at any batch.
 
 import functools
 import logging
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from common import processes
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ class _Source:
         self.indices = indices
         self.rank = rank
         self.world_size = world_size
+
+    def __setstate__(self, state):
+        # In a worker process, which else would wait for ever for a reader that was killed.
+        vars(self).update(state)
+        if multiprocessing.parent_process():
+            processes.end_with_parent()
 
     def __len__(self):
         return len(self.indices)

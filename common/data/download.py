@@ -78,6 +78,8 @@ def fetch(archive, folder, patience=Patience()):
             with open(part, "rb") as opened:
                 os.fsync(opened.fileno())
             os.replace(part, path)
+            if os.path.exists(f"{part}.anew"):
+                os.remove(f"{part}.anew")
             return path
         except Refused as reason:
             reasons.append(f"{url}: {reason}")

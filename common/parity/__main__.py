@@ -9,6 +9,7 @@ one's, in forward order, and the first beyond tolerance is named.  docs/parity.m
 takes part that no command of ours can run.
 """
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -18,21 +19,24 @@ from dataclasses import dataclass
 
 from absl import flags
 
-from common import benchmark
+from common import benchmark, options
 from common.command import FRAMEWORKS
 from common.errors import ABORTED, UserError, told
 from common.options import CHOICES
 from common.parity import compare, inputs
 
 IN_ENVIRONMENT = os.path.join(benchmark.ROOT, "common", "in_environment.sh")
+USAGE = "usage: python -m common.parity APPLICATION NAME... [flags]; docs/parity.md tells which."
+# What a folder of records has settled.
+SETTLED = ("steps", "profile", "precision", "seed", "record", "set")
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """Something with a Trainer.  module: None for the application's own."""
+    """Something with a Trainer.  module: where it is; framework: whose environment it needs."""
 
     name: str
-    module: str | None
+    module: str
     framework: str
 
 
@@ -43,41 +47,40 @@ def main(argv):
 
 def run(argv):
     """Records and judges what the command line asks for.  Raises UserError."""
-    values, names = parse_flags(argv)
-    application = names[0]
-    facts = benchmark.benchmark_of(application)
-    implementations = [implementation_of(name) for name in names[1:]]
-    if len(implementations) < 2 and not values.record and not values.against:
+    values, names = parse(argv)
+    if len(names) < 2:
+        raise UserError(USAGE)
+    facts = benchmark.benchmark_of(names[0])
+    implementations = [implementation_of(facts.application, name) for name in names[1:]]
+    reference, *others = [one.name for one in implementations]
+    if len({reference, *others}) < len(implementations):
+        raise UserError(f"{' '.join(names[1:])}: expected a name only once.")
+    if not others and not values.record and not values.against:
         raise UserError("nothing to compare: name two implementations, or --record=FOLDER.")
     with tempfile.TemporaryDirectory() as temporary:
-        root = values.against or os.path.join(temporary, "record")
-        folders = inputs.folders(root, values.precision)
-        if values.record and os.path.exists(values.record):
-            raise UserError(f"{values.record}: is there already. Judge a record with "
-                            f"--against={values.record}, or name a new folder.")
-        if not values.against:
-            for precision, folder in folders.items():
-                inputs.write(application, folder, precision, values)
-        record(application, implementations, folders, values)
-        if values.record:  # whole or not at all
-            shutil.move(root, values.record)
-            folders = inputs.folders(values.record, values.precision)
-        reference, named = implementations[0].name, [i.name for i in implementations[1:]]
-        agreed = True
-        for precision, folder in folders.items():
-            others = named
-            if values.against:
-                others = [n for n in inputs.recorded(folder) if n != reference]
-                if not others:
-                    raise UserError(f"{folder}: holds nothing but {reference}: nothing to judge.")
-            config = inputs.read_config(facts, folder)
-            inputs.write_manifest(facts, config, folder, reference)
-            agreed &= compare.report(facts, config, precision, folder, reference, others)
-    return 0 if agreed else ABORTED
+        if values.against:
+            folders = inputs.found(values.against)
+            if all(reference in inputs.recorded(folder) for folder in folders):
+                implementations = implementations[1:]  # all others that are named: anew
+            for folder in folders:
+                inputs.check(facts, folder, reference, [one.name for one in implementations])
+            record(facts, implementations, folders, values.device)
+        else:
+            root = os.path.join(temporary, "record")
+            folders = write(facts, values, root)
+            record(facts, implementations, folders, values.device)
+            for folder in folders:
+                inputs.write_manifest(facts, folder, reference)
+            if values.record:  # whole or not at all
+                shutil.copytree(root, values.record, dirs_exist_ok=True)
+        agreed = [compare.report(facts, folder, reference) for folder in folders]
+    if values.against and None in agreed:
+        raise UserError(f"{values.against}: nothing lies there to be held against {reference}.")
+    return ABORTED if False in agreed else 0
 
 
-def parse_flags(argv):
-    """(flag values, [application, implementation, ...]).  Raises UserError."""
+def define_flags():
+    """The command's flags: an absl FlagValues of its own."""
     values = flags.FlagValues()
     flags.DEFINE_integer("steps", 5, "optimizer steps", 1, flag_values=values)
     flags.DEFINE_enum("profile", "quick", ["quick", "reference"], "which benchmark", values)
@@ -88,24 +91,30 @@ def parse_flags(argv):
     flags.DEFINE_string("record", None, "keep the records in this new folder", values)
     flags.DEFINE_string("against", None, "judge what lies in this folder of records", values)
     flags.DEFINE_multi_string("set", [], "NAME=VALUE: any field of config.py", values)
+    return values
+
+
+def parse(argv):
+    """(flag values, what stands beside the flags).  Raises UserError."""
+    values = define_flags()
     try:
         names = values(["", *argv])[1:]
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from None
-    if len(names) < 2:
-        raise UserError("usage: python -m common.parity APPLICATION NAME... [--steps=5]")
-    if values.record and values.against:
-        raise UserError("--record makes a folder, --against judges one: give one of the two.")
-    for precision in values.precision:
-        if precision not in CHOICES["precision"]:
-            raise UserError(f"--precision={precision}: expected {', '.join(CHOICES['precision'])}.")
+        raise UserError(f"{' '.join(str(error).split())} {USAGE}") from None
+    for name in SETTLED if values.against else ():
+        if values[name].present:
+            raise UserError(f"--{name}: settled by the record in --against. Leave it out.")
+    for assignment in values.set:
+        name = assignment.partition("=")[0]
+        if name in ("precision", "device", "seed"):
+            raise UserError(f"--set {assignment}: say --{name} instead.")
     return values, names
 
 
-def implementation_of(text):
+def implementation_of(application, text):
     """The Implementation of FRAMEWORK or NAME=MODULE:FRAMEWORK.  Raises UserError."""
     if text in FRAMEWORKS:
-        return Implementation(text, None, text)
+        return Implementation(text, f"{application}.{text}.train", text)
     name, _, rest = text.partition("=")
     module, _, framework = rest.partition(":")
     if not name.isidentifier() or not module or framework not in FRAMEWORKS:
@@ -114,22 +123,34 @@ def implementation_of(text):
     return Implementation(name, module, framework)
 
 
-def record(application, implementations, folders, values):
-    """Has the implementations dump their tensors, each in the environment of its framework.
+def write(facts, values, root):
+    """Writes config and inputs for each precision.  Returns the folders.  Raises UserError."""
+    for precision in values.precision:
+        if precision not in facts.tolerances:
+            raise UserError(f"--precision={precision}: {facts.application} has tolerances for "
+                            f"{', '.join(facts.tolerances)}.")
+    kept = values.record
+    if kept and os.path.lexists(kept) and (not os.path.isdir(kept) or os.listdir(kept)):
+        raise UserError(f"{kept}: there already. Judge it with --against, or name a new folder.")
+    module = benchmark.module(facts.application, "config")
+    profile = {"quick": module.QUICK, "reference": module.REFERENCE}[values.profile]
+    config = options.assign(profile, values.set)
+    config = dataclasses.replace(config, application=facts.application, seed=values.seed)
+    several = len(values.precision) > 1
+    folders = {precision: os.path.join(root, precision) if several else root
+               for precision in values.precision}
+    for precision, folder in folders.items():
+        own = dataclasses.replace(config, precision=precision)
+        inputs.write(module.check(own), values.steps, folder)
+    return list(folders.values())
 
-    Whoever is named is recorded anew; but the reference of --against, which lies there.
-    """
+
+def record(facts, implementations, folders, device):
+    """Has the implementations dump their tensors, each in the environment of its framework."""
     children = {}
-    for place, one in enumerate(implementations):
-        if place == 0 and values.against and all(
-            one.name in inputs.recorded(folder) for folder in folders.values()
-        ):
-            continue
-        command = [IN_ENVIRONMENT, application, one.framework, "-m", "common.parity.record",
-                   application, one.name, one.module or f"{application}.{one.framework}.train",
-                   values.device]
-        for precision, folder in folders.items():
-            command += [precision, os.path.abspath(folder)]
+    for one in implementations:
+        command = [IN_ENVIRONMENT, facts.application, one.framework, "-m", "common.parity.record",
+                   facts.application, one.name, one.module, device, *map(os.path.abspath, folders)]
         children[one.name] = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )

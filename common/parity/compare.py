@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.errors import UserError, printable
+from common.errors import printable
 from common.parity import inputs
 
 
@@ -17,11 +17,6 @@ class Row:
     difference: float
     tolerance: float
     reason: str = ""
-
-    @property
-    def group(self):
-        """activation, loss, gradient, ..."""
-        return self.name.partition("/")[0]
 
     @property
     def beyond(self):
@@ -37,10 +32,10 @@ def difference(expected, found):
     """
     if expected.shape != found.shape:
         return np.inf
-    expected, found = inputs.scalars(expected), inputs.scalars(found)
-    with np.errstate(invalid="ignore"):  # inf - inf
+    expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
         gap = np.linalg.norm((expected - found).ravel())
-    scale = np.linalg.norm(expected.ravel())
+        scale = np.linalg.norm(expected.ravel())
     if not np.isfinite(gap) or not np.isfinite(scale):
         return np.inf
     return float(gap / scale) if scale else float(gap)
@@ -53,60 +48,69 @@ def row(dump, name, expected, found, tolerance):
     gap = difference(expected, found)
     if gap <= tolerance:
         return Row(dump, name, gap, tolerance)
-    reason = ""
+    reasons = []
     if expected.shape != found.shape:
-        reason = f"shape {list(found.shape)}, expected {list(expected.shape)}"
-    elif not np.isfinite(inputs.scalars(found)).all():
-        places = np.argwhere(~np.isfinite(inputs.scalars(found)))
-        reason = f"{len(places):,} elements are not finite, the first at {places[0].tolist()}"
+        reasons.append(f"shape {list(found.shape)}, expected {list(expected.shape)}")
+    odd = np.argwhere(~np.isfinite(found))
+    if len(odd):
+        reasons.append(f"{len(odd):,} elements are not finite, the first at {odd[0].tolist()}")
     if expected.ndim == 2 and difference(expected, found.T) <= tolerance:
-        reason = f"{reason}; " * bool(reason) + "agrees if transposed"
-    if not reason and found.dtype.kind != expected.dtype.kind:
-        reason = f"dtype {found.dtype}, expected {expected.dtype}"
-    return Row(dump, name, gap, tolerance, reason)
+        reasons.append("agrees if transposed")
+    if (found.dtype.kind, found.dtype.itemsize) != (expected.dtype.kind, expected.dtype.itemsize):
+        reasons.append(f"dtype {found.dtype}, expected {expected.dtype}")
+    return Row(dump, name, gap, tolerance, "; ".join(reasons))
 
 
-def compare(facts, config, precision, folder, reference, other):
-    """([Row] in forward order, [tensor that nobody asked for]).  Raises UserError."""
-    if precision not in facts.tolerances:
-        raise UserError(f"--precision={precision}: {facts.application} states no tolerances for "
-                        f"it, but for {', '.join(facts.tolerances)}.")
-    tolerances = facts.tolerances[precision]
-    rows, odd = [], []
-    for dump in inputs.dumps(folder):
+def rows(facts, folder, reference, other):
+    """Yields a Row for each tensor, in forward order.  Raises UserError."""
+    config = inputs.read_config(facts, folder)
+    tolerances = facts.tolerances[config.precision]
+    for dump, names in inputs.wanted(facts, config, inputs.dumps(folder)).items():
         expected = inputs.load(inputs.output_path(folder, reference, dump))
         found = inputs.load(inputs.output_path(folder, other, dump))
-        for name in inputs.forward_order(facts, config):
-            if name in expected:  # not every dump holds everything
-                group = name.partition("/")[0]
-                rows.append(row(dump, name, expected[name], found.get(name), tolerances[group]))
-        odd += [f"{dump} {name}" for name in sorted(found.keys() - expected.keys())]
-    return rows, odd
+        for name in names:
+            tolerance = tolerances[inputs.group(name)]
+            yield row(dump, name, expected[name], found.get(name), tolerance)
 
 
-def report(facts, config, precision, folder, reference, others):
-    """Prints a table of the largest differences; names the first beyond.  Returns all agree."""
-    agreed = True
-    for other in others:
-        rows, odd = compare(facts, config, precision, folder, reference, other)
-        print(f"\n{other} against {reference}, {config.profile}, {precision}")
+def odd_tensors(facts, folder, other):
+    """["dump tensor"] that an implementation wrote and nobody asked for.  Raises UserError."""
+    found = []
+    wanted = inputs.wanted(facts, inputs.read_config(facts, folder), inputs.dumps(folder))
+    for dump, names in wanted.items():
+        written = inputs.header(inputs.output_path(folder, other, dump))
+        found += [f"{dump} {name}" for name in sorted(written.keys() - names.keys())]
+    return found
+
+
+def report(facts, folder, reference):
+    """Prints a table of the largest differences of each recorded implementation; names the first
+    tensor beyond.  Returns whether all agree; None where there is none but the reference.
+    """
+    config = inputs.read_config(facts, folder)
+    agreed = None
+    for other in inputs.recorded(folder):
+        if other == reference:
+            continue
+        found = list(rows(facts, folder, reference, other))
+        print(f"\n{printable(other)} against {reference}, {config.profile}, {config.precision}")
         print(f"  {'dump':<10} {'tensors':<13} {'count':>5} {'tolerance':>9} {'largest':>9}  worst")
-        for dump in inputs.dumps(folder):
-            groups = dict.fromkeys(row.group for row in rows if row.dump == dump)
-            for group in groups:
-                part = [row for row in rows if row.dump == dump and row.group == group]
-                worst = max(part, key=lambda row: row.difference)
-                mark = "  BEYOND" if worst.beyond else ""
-                print(f"  {dump:<10} {group:<13} {len(part):>5} {worst.tolerance:>9.0e} "
-                      f"{worst.difference:>9.1e}  {worst.name.partition('/')[2] or group}{mark}")
-        for name in odd:
-            print(f"  not asked for: {printable(name)}")
-        beyond = next((row for row in rows if row.beyond), None)
+        parts = {}
+        for one in found:
+            parts.setdefault((one.dump, inputs.group(one.name)), []).append(one)
+        for (dump, group), part in parts.items():
+            worst = max(part, key=lambda one: one.difference)
+            mark = "  BEYOND" if worst.beyond else ""
+            print(f"  {dump:<10} {group:<13} {len(part):>5} {worst.tolerance:>9.0e} "
+                  f"{worst.difference:>9.1e}  {worst.name.partition('/')[2] or group}{mark}")
+        for text in odd_tensors(facts, folder, other):
+            print(f"  not asked for: {printable(text)}")
+        beyond = next((one for one in found if one.beyond), None)
         if beyond:
-            agreed = False
             reason = f" ({beyond.reason})" * bool(beyond.reason)
             print(f"  DIFFERS first at {beyond.dump} {beyond.name}: {beyond.difference:.1e}, "
                   f"tolerance {beyond.tolerance:.0e}{reason}")
         else:
             print("  AGREES")
+        agreed = agreed is not False and not beyond
     return agreed

@@ -13,10 +13,10 @@ own in the one that was named.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 
-import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -33,31 +33,33 @@ LAYOUTS = {
 }
 
 
-def folders(root, precisions):
-    """{precision: folder}."""
-    if len(precisions) == 1:
-        return {precisions[0]: root}
-    return {precision: os.path.join(root, precision) for precision in precisions}
-
-
-def write(application, folder, precision, values):
-    """Writes config, parameters and batches.  values: the command's flags.  Raises UserError."""
-    module = benchmark.module(application, "config")
-    profile = {"quick": module.QUICK, "reference": module.REFERENCE}[values.profile]
-    config = dataclasses.replace(
-        profile, application=application, seed=values.seed, precision=precision
-    )
-    config = module.check(options.assign(config, values.set))
-    config, batches = benchmark.module(application, "data").parity_batches(config, values.steps)
-    os.makedirs(os.path.join(folder, "inputs"))
+def write(config, steps, folder):
+    """Writes config, parameters and batches of so many steps.  Raises UserError."""
+    application = config.application
+    config, batches = benchmark.module(application, "data").parity_batches(config, steps)
+    try:
+        os.makedirs(os.path.join(folder, "inputs"))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}).") from None
     parameters = benchmark.module(application, "parameters").initial_parameters(config)
     save_tensors(input_path(folder, "parameters"), parameters)
     for step, batch in enumerate(batches):
         save_tensors(input_path(folder, f"batch_{step:04d}"), batch)
-    rates = [module.learning_rate(config, step) for step in range(values.steps)]
-    more = {"steps": values.steps, "learning_rates": rates}
-    with open(os.path.join(folder, "config.json"), "w") as opened:
-        json.dump(dataclasses.asdict(config) | more, opened, indent=2)
+    learning_rate = benchmark.module(application, "config").learning_rate
+    rates = [learning_rate(config, step) for step in range(steps)]
+    numbers = dataclasses.asdict(config) | {"steps": steps, "learning_rates": rates}
+    write_json(folder, "config", numbers | {"sha256": digest(numbers)})
+
+
+def digest(numbers):
+    """The sum that tells whether config.json is as it was written."""
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+
+def write_json(folder, name, content):
+    """Writes config.json or manifest.json."""
+    with open(os.path.join(folder, f"{name}.json"), "w") as opened:
+        json.dump(content, opened, indent=1)
 
 
 def input_path(folder, name):
@@ -70,37 +72,75 @@ def output_path(folder, name, dump):
     return os.path.join(folder, "outputs", name, f"{dump}.safetensors")
 
 
+def found(root):
+    """The folders of records in the one that was named: itself, or one for each precision."""
+    folders = [root] + [os.path.join(root, name) for name in options.CHOICES["precision"]]
+    folders = [f for f in folders if os.path.exists(os.path.join(f, "config.json"))]
+    if not folders:
+        raise UserError(f"{root}: no config.json lies there. Make a record with --record.")
+    return folders
+
+
 def recorded(folder):
     """Names of the implementations that have dumped something, sorted."""
     outputs = os.path.join(folder, "outputs")
-    names = sorted(os.listdir(outputs)) if os.path.isdir(outputs) else []
-    return [name for name in names if not name.startswith(".")]  # what was broken off
+    names = os.listdir(outputs) if os.path.isdir(outputs) else []
+    return sorted(name for name in names if not name.startswith("."))  # .NAME.part: unfinished
 
 
 def read_json(folder):
-    """The content of config.json.  Raises UserError."""
+    """The content of config.json, as it was written.  Raises UserError."""
     path = os.path.join(folder, "config.json")
     try:
-        with open(path) as opened:
-            saved = json.load(opened)
-        if not isinstance(saved, dict) or not isinstance(saved.get("steps"), int):
-            raise ValueError("no steps")
-        if not 1 <= saved["steps"] <= MAX_STEPS:
-            raise ValueError(f"{saved['steps']} steps")
+        with open(path, "rb") as opened:
+            numbers = json.load(opened)
+        if not isinstance(numbers, dict) or numbers.pop("sha256", None) != digest(numbers):
+            raise ValueError("not as it was written")
+        steps = numbers.get("steps")
+        if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
+            raise ValueError(f"{steps!r} steps")
+        if not isinstance(numbers.get("application"), str):
+            raise ValueError("no application")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Make a record with --record.") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged ({error}). Make the record again.") from None
-    return saved
+    return numbers
 
 
 def read_config(facts, folder):
     """The config that a folder of records was made with.  Raises UserError."""
-    saved = read_json(folder)
-    if saved.get("application") != facts.application:
-        raise UserError(f"{folder}: the record of another application.")
-    fields = {n: value for n, value in saved.items() if n not in ("steps", "learning_rates")}
+    numbers = read_json(folder)
+    if numbers["application"] != facts.application:
+        raise UserError(f"{folder}: a record of {numbers['application']!r}, not of "
+                        f"{facts.application}.")
+    fields = {n: value for n, value in numbers.items() if n not in ("steps", "learning_rates")}
     return options.from_json(benchmark.module(facts.application, "config").Config, fields)
+
+
+def check(facts, folder, reference, renewed):
+    """Looks at every file of a folder of records, and changes none.  Raises UserError.
+
+    reference: whose dumps must be complete.  renewed: names of those that are recorded anew.
+    """
+    config, names = read_config(facts, folder), dumps(folder)
+    path = input_path(folder, "parameters")
+    shapes = {name: shape for name, (_, shape) in header(path).items()}
+    specification = benchmark.module(facts.application, "parameters").specification(config)
+    if shapes != {name: list(parameter.shape) for name, parameter in specification.items()}:
+        raise UserError(f"{path}: of another network. Make the record again.")
+    for dump in names[1:]:
+        path = input_path(folder, dump.replace("step", "batch"))
+        if header(path).keys() != facts.batch.keys():
+            raise UserError(f"{path}: expected {', '.join(facts.batch)}. Make the record again.")
+    for name in sorted(set(recorded(folder)) - set(renewed)):
+        own = os.path.join(folder, "outputs", name)
+        if not os.path.isdir(own):
+            raise UserError(f"{own}: expected a folder of dumps. Remove it.")
+        for odd in sorted(set(os.listdir(own)) - {f"{dump}.safetensors" for dump in names}):
+            raise UserError(f"{os.path.join(own, odd)}: no dump of this record. Remove it.")
+        for dump, tensors in wanted(facts, config, names).items():
+            header(output_path(folder, name, dump), tensors if name == reference else ())
 
 
 def dumps(folder):
@@ -108,12 +148,30 @@ def dumps(folder):
     return ["initial"] + [f"step_{step:04d}" for step in range(read_json(folder)["steps"])]
 
 
+def header(path, needed=()):
+    """{tensor name: (dtype, shape)} of a safetensors file, in its words.
+
+    Raises UserError where it cannot be read, numpy has no such type, or one of the needed lacks.
+    """
+    try:
+        with safetensors.safe_open(path, "numpy") as opened:
+            parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            found = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}).") from None
+    for name, (dtype, _) in found.items():
+        if dtype.rstrip("1234567890") not in ("F", "I", "U", "BOOL"):
+            raise UserError(f"{path}: {name} is {dtype}. Write F32 or F64: numpy has no {dtype}.")
+    for name in needed:
+        if name not in found:
+            raise UserError(f"{path}: lacks {name}, so nothing can be held against it.")
+    return found
+
+
 def load(path):
     """{tensor name: array} of a safetensors file.  Raises UserError."""
-    try:
-        return safetensors.numpy.load_file(path)
-    except (OSError, TypeError, ValueError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({error}).") from None
+    header(path)
+    return safetensors.numpy.load_file(path)
 
 
 def forward_order(facts, config):
@@ -138,36 +196,52 @@ def forward_order(facts, config):
     return meanings | {f"prediction/{name}": text for name, text in facts.predictions.items()}
 
 
-def write_manifest(facts, config, folder, reference):
-    """Writes what a program must know of each tensor, as the reference's dumps have it."""
-    tolerances = facts.tolerances.get(config.precision, {})
+def wanted(facts, config, names):
+    """{dump: {tensor name: what it is}}, in order: what an implementation writes.
+
+    names: of the dumps.  Before the first step there are the parameters alone, and only after the
+    last one does a network decode.
+    """
     meanings = forward_order(facts, config)
-    steps = read_json(folder)["steps"]
+    loaded = {name: "initial value" for name in meanings if group(name) == "parameter"}
+    trained = {name: text for name, text in meanings.items() if group(name) != "prediction"}
+    return {names[0]: loaded} | dict.fromkeys(names[1:-1], trained) | {names[-1]: meanings}
 
-    def described(tensors, texts, with_tolerance):
+
+def group(name):
+    """activation, loss, gradient, ..."""
+    return name.partition("/")[0]
+
+
+def write_manifest(facts, folder, reference):
+    """Writes what a program must know of each tensor, as the reference's dumps have it."""
+    config, names = read_config(facts, folder), dumps(folder)
+    tolerances = facts.tolerances[config.precision]
+
+    def described(path, texts, more=lambda name: {}):
+        tensors = header(path, texts)
         return [
-            {"name": name, "dtype": str(tensors[name].dtype), "shape": list(tensors[name].shape),
-             "meaning": text}
-            | ({"tolerance": tolerances.get(name.partition("/")[0])} if with_tolerance else {})
-            for name, text in texts.items() if name in tensors
-        ]  # fmt: skip
+            {"name": name, "dtype": tensors[name][0], "shape": tensors[name][1], "meaning": text}
+            | more(name)
+            for name, text in texts.items()
+        ]
 
-    parameters = load(input_path(folder, "parameters"))
-    batches = [f"batch_{step:04d}" for step in range(steps)]
-    manifest = {
-        "application": facts.application,
-        "difference": "norm of (found - expected) over norm of expected, at most the tolerance",
-        "inputs": {"parameters": described(
-            parameters, dict.fromkeys(parameters, "initial value"), False)}
-        | {batch: described(load(input_path(folder, batch)), facts.batch, False)
-           for batch in batches},
-        "outputs": {dump: described(load(output_path(folder, reference, dump)), meanings, True)
-                    for dump in dumps(folder)},
+    path = input_path(folder, "parameters")
+    specification = benchmark.module(facts.application, "parameters").specification(config)
+    parameters = {n: f"initial value, {LAYOUTS[p.role]}" for n, p in specification.items()}
+    ingoing = {"parameters": described(path, parameters)}
+    for dump in names[1:]:
+        batch = dump.replace("step", "batch")
+        ingoing[batch] = described(input_path(folder, batch), facts.batch)
+    outgoing = {
+        dump: described(output_path(folder, reference, dump), texts,
+                        lambda name: {"tolerance": tolerances[group(name)]})
+        for dump, texts in wanted(facts, config, names).items()
     }  # fmt: skip
-    with open(os.path.join(folder, "manifest.json"), "w") as opened:
-        json.dump(manifest, opened, indent=1)
-
-
-def scalars(array):
-    """float64, whatever type a dump has."""
-    return np.asarray(array, np.float64)
+    write_json(folder, "manifest", {
+        "application": facts.application,
+        "precision": config.precision,
+        "difference": "norm of (found - expected) over norm of expected, at most the tolerance",
+        "inputs": ingoing,
+        "outputs": outgoing,
+    })  # fmt: skip

@@ -1,6 +1,6 @@
 """Dumps what one implementation computes, for each folder of records in turn:
 
-    record.py APPLICATION NAME MODULE DEVICE (PRECISION FOLDER)...
+    python -m common.parity.record APPLICATION NAME MODULE DEVICE FOLDER...
 
 In one process, for importing a framework takes longer than a few steps in it.
 """
@@ -13,34 +13,42 @@ import sys
 
 from common import benchmark
 from common.checkpoint import save_tensors
-from common.errors import told
+from common.errors import UserError, told
 from common.parity import inputs
 
 
-def main(application, name, module_name, device, *settings):
+def main(application, name, module_name, device, *folders):
     """Returns the exit code: 0, or 1 for a fault of the user."""
 
     def run():
         facts = benchmark.benchmark_of(application)
-        module = importlib.import_module(module_name)
-        for precision, folder in zip(settings[::2], settings[1::2], strict=True):
-            config = dataclasses.replace(
-                inputs.read_config(facts, folder), device=device, precision=precision
-            )
+        module = imported(module_name)
+        for folder in folders:
+            config = dataclasses.replace(inputs.read_config(facts, folder), device=device)
             record(facts, config, module.framework, module.Trainer, folder, name)
         return 0
 
     return told(run)
 
 
+def imported(name):
+    """The module of that name.  Raises UserError where there is none."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not f"{name}.".startswith(f"{error.name}."):
+            raise  # what the module itself imports
+        raise UserError(f"{name}: no such module. Name its folder in PYTHONPATH.") from None
+
+
 def record(facts, config, framework, trainer_class, folder, name):
     """Runs the optimizer steps of a folder of records; writes outputs/NAME, whole or not at all."""
     framework.start(config)
     whole = os.path.join(folder, "outputs", name)
-    shutil.rmtree(whole, ignore_errors=True)
     part = f".{name}.part"
-    shutil.rmtree(os.path.join(folder, "outputs", part), ignore_errors=True)
-    os.makedirs(os.path.join(folder, "outputs", part))
+    unfinished = os.path.join(folder, "outputs", part)
+    shutil.rmtree(unfinished, ignore_errors=True)
+    os.makedirs(unfinished)
     trainer = trainer_class(config, inputs.load(inputs.input_path(folder, "parameters")))
     initial = flat({"parameter": trainer.state()["parameter"]})
     save_tensors(inputs.output_path(folder, part, "initial"), initial)
@@ -53,7 +61,8 @@ def record(facts, config, framework, trainer_class, folder, name):
             tensors |= {f"prediction/{name}": array for name, array in found}
         save_tensors(inputs.output_path(folder, part, dump), tensors)
     framework.stop()
-    os.rename(os.path.join(folder, "outputs", part), whole)
+    shutil.rmtree(whole, ignore_errors=True)
+    os.rename(unfinished, whole)
 
 
 def record_step(trainer, framework, facts, config, batch, step):

@@ -39,6 +39,20 @@ def test_no_field_of_a_position_is_forgotten(tmp_path):
     assert (again.steps, again.status) == (7, "success")
 
 
+def test_a_run_killed_while_it_evaluates_resumes_behind_the_epochs_last_step(tmp_path):
+    """The last step of the epoch was saved, so the resumed process evaluates before any step."""
+    changes = {"checkpoint_every_steps": 4, "target": 1.1, "num_epochs": 2}
+    with pytest.raises(IndexError):
+        fake.run(fake.config_of(tmp_path, **changes), [])  # no score: dies in the evaluation
+    steps = []
+    running = fake.run(fake.config_of(tmp_path, resume=True, **changes), [0.1, 0.2],
+                       before_step=lambda running: steps.append(running.steps))
+    assert steps == [4, 5, 6, 7]
+    curve = [(entry["step"], entry["quality"]["top1_accuracy"]) for entry in
+             running.position.curve]
+    assert curve == [(4, 0.1), (8, 0.2)]
+
+
 def reference(application, **changes):
     config = benchmark.module(application, "config").REFERENCE
     return dataclasses.replace(config, application=application, framework="pytorch", **changes)

@@ -225,6 +225,14 @@ def fails(match, call, *arguments, **more):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "TIFF", "PPM", "BMP"])
+def test_no_other_decoder_is_asked(folder, kind):
+    """Pillow would hand an EPS to Ghostscript, which runs the program in it."""
+    path = folder / "train" / "n02" / "n02_1.JPEG"
+    Image.new("RGB", (9, 9)).save(path, kind)
+    fails("n02_1.JPEG: damaged image", data.open_image, str(path))
+
+
 @pytest.mark.parametrize("keep", [0, 10, 0.5, -2])
 def test_a_damaged_file_is_named(folder, keep):
     path = folder / "train" / "n02" / "n02_1.JPEG"

@@ -1,60 +1,57 @@
-"""What parity tests do alike.  A test module names its APPLICATION, the FAULTS it plants, and the
-RECORD_FLAGS of the record that they are held against, if it has any."""
+"""Records, made once a session: one process a framework for all settings of an application, and
+one more for its planted faults.  tests/parity/APPLICATION.py holds the settings."""
 
-import shutil
+import functools
+import importlib
+import json
+import os
+import tempfile
 
 import pytest
 
-from common import parity
-from tests.conftest import FRAMEWORKS
+from common import benchmark
+from common.command import FRAMEWORKS
+from common.parity import __main__ as parity
+from common.parity import inputs
 
 
-def pytest_generate_tests(metafunc):
-    if "fault" in metafunc.fixturenames:
-        metafunc.parametrize("fault", metafunc.module.FAULTS)
+@pytest.fixture(scope="session")
+def records():
+    """records(application): {setting: folder of records} of the three frameworks."""
+    with tempfile.TemporaryDirectory() as root:
+
+        @functools.cache
+        def make(application):
+            facts = benchmark.benchmark_of(application)
+            folders = {}
+            for setting, flags in settings_of(application).SETTINGS.items():
+                values, _ = parity.parse(flags)
+                folder = os.path.join(root, application, setting)
+                (folders[setting],) = parity.write(facts, values, folder)
+            three = [parity.implementation_of(application, name) for name in FRAMEWORKS]
+            parity.record(facts, three, folders.values(), "cpu")
+            for folder in folders.values():
+                inputs.write_manifest(facts, folder, "pytorch")
+            return folders
+
+        yield make
 
 
-@pytest.fixture
-def agree(request, capsys):
-    """Asserts that the three frameworks agree, by the command.  Returns what it printed."""
+@pytest.fixture(scope="session")
+def planted(records, command):
+    """planted(application): (folder of records, {fault: [dump, tensor] where it shows first})."""
 
-    def run(*flags):
-        code = parity.main([request.module.APPLICATION, *FRAMEWORKS, *flags])
-        shown = capsys.readouterr().out
-        assert code == 0, shown
-        assert shown.count("AGREES") == 2
-        return shown
+    @functools.cache
+    def make(application):
+        folder = records(application)[settings_of(application).PLANTED]
+        command("common/in_environment.sh", application, "pytorch", "-m", "tests.parity.plant",
+                application, folder)
+        with open(os.path.join(folder, "faults.json")) as opened:
+            return folder, json.load(opened)
 
-    return run
-
-
-@pytest.fixture(scope="module")
-def record(request, tmp_path_factory):
-    """A folder of records in float64, of PyTorch, three steps."""
-    folder = str(tmp_path_factory.mktemp("record"))
-    flags = ["--precision=fp64", "--steps=3", f"--record={folder}"]
-    flags += getattr(request.module, "RECORD_FLAGS", ())
-    assert parity.main([request.module.APPLICATION, "pytorch", *flags]) == 0
-    return folder
+    return make
 
 
-@pytest.fixture(scope="module")
-def planted(request, record, command, tmp_path_factory):
-    """The same folder with a record for each of FAULTS, and one for "nothing"."""
-    folder = str(tmp_path_factory.mktemp("planted") / "record")
-    shutil.copytree(record, folder)
-    application = request.module.APPLICATION
-    command("common/in_environment.sh", application, "pytorch", "-m", "tests.parity.plant",
-            application, folder, "nothing", *request.module.FAULTS)
-    return folder
-
-
-@pytest.fixture
-def verdict(request, planted, capsys):
-    """(agrees, what is printed) of a fault."""
-
-    def judge(fault):
-        config = parity.read_config(request.module.APPLICATION, planted)
-        return parity.report(config, planted, "pytorch", [fault]), capsys.readouterr().out
-
-    return judge
+def settings_of(application):
+    """The module tests/parity/APPLICATION.py."""
+    return importlib.import_module(f"tests.parity.{application}")

@@ -1,25 +1,26 @@
-"""Records PyTorch's variant with one fault after another: plant.py APPLICATION FOLDER FAULT...
+"""Records PyTorch's variant as it is and with one fault after another: plant.py APPLICATION FOLDER
 
-In one process for all: importing a framework takes longer than a few steps in it.  A fault's record
-lies under the fault's name.
+In one process for all.  Each record lies under the class's name; FOLDER/faults.json tells where
+each fault must be found.
 """
 
-import importlib
+import json
 import os
 import sys
 
-from common import parity_record
+from common import benchmark
+from common.parity import inputs, record
 
 
-def plant(application, folder, faults):
-    name = f"tests.parity.planted_{application}_pytorch"
-    module = importlib.import_module(name)
-    outputs = os.path.join(folder, "outputs")
-    for fault in faults:
-        module.FAULT = fault
-        parity_record.record(application, name, folder)
-        os.rename(os.path.join(outputs, name), os.path.join(outputs, fault))
+def main(application, folder):
+    faults = record.imported(f"tests.parity.faults.{application}")
+    facts = benchmark.benchmark_of(application)
+    config = inputs.read_config(facts, folder)
+    for trainer in [faults.Trainer, *faults.FAULTS]:
+        record.record(facts, config, faults.framework, trainer, folder, trainer.__name__)
+    with open(os.path.join(folder, "faults.json"), "w") as opened:
+        json.dump({fault.__name__: place for fault, place in faults.FAULTS.items()}, opened)
 
 
 if __name__ == "__main__":
-    plant(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(*sys.argv[1:])

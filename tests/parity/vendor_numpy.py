@@ -2,8 +2,9 @@
 
     python tests/parity/vendor_numpy.py RECORD [NAME]
 
-It follows docs/parity.md and imports nothing of this repository.  Everything in float64; images are
-[B, C, H, W].
+It knows the network, and of this repository nothing but what docs/parity.md says: the numbers are
+in RECORD/config.json, the tensors to read and to write in RECORD/manifest.json.  Everything in
+float64; images are [B, C, H, W].
 """
 
 import json
@@ -16,33 +17,47 @@ from safetensors.numpy import load_file, save_file
 
 
 def main(record, name="vendor"):
-    with open(os.path.join(record, "config.json")) as opened:
-        config = json.load(opened)
-    outputs = os.path.join(record, "outputs", name)
-    os.makedirs(outputs)
-    loaded = load_file(os.path.join(record, "inputs", "parameters.safetensors"))
-    parameters = {n: array.astype(np.float64) for n, array in loaded.items()}
-    velocity = {n: np.zeros_like(a) for n, a in parameters.items() if "running" not in n}
-    dump(outputs, "initial", {f"parameter/{n}": a for n, a in parameters.items()})
-    for step in range(config["steps"]):
-        batch = load_file(os.path.join(record, "inputs", f"batch_{step:04d}.safetensors"))
+    config, manifest = (read_json(record, file) for file in ("config", "manifest"))
+    os.makedirs(os.path.join(record, "outputs", name))
+
+    def load(file):
+        return load_file(os.path.join(record, "inputs", f"{file}.safetensors"))
+
+    def dump(file, tensors):
+        """Writes the tensors that the manifest asks for, and holds their shapes against it."""
+        asked = manifest["outputs"][file]
+        for tensor in asked:
+            assert list(np.shape(tensors[tensor["name"]])) == tensor["shape"], tensor["name"]
+        # safetensors writes a transposed array's raw buffer: contiguous ones alone are right.
+        written = {t["name"]: np.array(tensors[t["name"]], order="C") for t in asked}
+        save_file(written, os.path.join(record, "outputs", name, f"{file}.safetensors"))
+
+    parameters = {n: array.astype(np.float64) for n, array in load("parameters").items()}
+    first, *steps = manifest["outputs"]
+    dump(first, {f"parameter/{n}": a for n, a in parameters.items()})
+    meanings = {tensor["name"]: tensor["meaning"] for tensor in manifest["outputs"][steps[0]]}
+    velocity = {n: np.zeros_like(a) for n, a in parameters.items() if f"velocity/{n}" in meanings}
+    batches = [file for file in manifest["inputs"] if file != "parameters"]
+    for step, batch, rate in zip(steps, map(load, batches), config["learning_rates"], strict=True):
         network = Network(config, parameters)
         loss = network.forward(batch["images"], batch["labels"])
         network.backward()
         for n, gradient in network.gradients.items():
-            decay = 0.0 if "norm" in n else config["weight_decay"]
+            decayed = "with weight decay" in meanings[f"parameter/{n}"]
+            decay = config["weight_decay"] if decayed else 0.0
             velocity[n] = config["momentum"] * velocity[n] + gradient + decay * parameters[n]
-            parameters[n] = parameters[n] - config["learning_rates"][step] * velocity[n]
-        tensors = {f"activation/{n}": a for n, a in network.activations.items()}
+            parameters[n] = parameters[n] - rate * velocity[n]
+        tensors = {"loss": loss}
+        tensors |= {f"activation/{n}": a for n, a in network.activations.items()}
         tensors |= {f"gradient/{n}": a for n, a in network.gradients.items()}
         tensors |= {f"velocity/{n}": a for n, a in velocity.items()}
         tensors |= {f"parameter/{n}": a for n, a in parameters.items()}
-        dump(outputs, f"step_{step:04d}", tensors | {"loss": np.array(loss)})
+        dump(step, tensors)
 
 
-def dump(folder, name, tensors):
-    contiguous = {n: np.ascontiguousarray(a).reshape(np.shape(a)) for n, a in tensors.items()}
-    save_file(contiguous, os.path.join(folder, f"{name}.safetensors"))
+def read_json(record, file):
+    with open(os.path.join(record, f"{file}.json")) as opened:
+        return json.load(opened)
 
 
 class Network:

@@ -1,5 +1,7 @@
 """A download against servers that misbehave: it resumes, retries, goes elsewhere, never lies."""
 
+import dataclasses
+import gzip
 import hashlib
 import os
 import resource
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from common.data import download, sums
 from common.data.download import Archive, Patience
-from common.errors import UserError
+from common.errors import UserError, told
 from tests.common.data.misbehaving_server import serving
 
 CONTENT = bytes(range(256)) * 1024  # four chunks
@@ -112,6 +114,54 @@ def test_where_no_mirror_helps_nothing_has_the_final_name(server, tmp_path, faul
         download.fetch(archive(server), str(tmp_path), QUICK)
     assert "\n" not in str(told.value)
     assert "data.tar" not in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_another_answer_to_a_resumed_request_leaves_what_is_here(server, tmp_path, size):
+    """A page that says "log in" with status 200, where the rest of 100 GB was asked for."""
+    part = tmp_path / "data.tar.part"
+    part.write_bytes(CONTENT[:-1])
+    server.always = dict.fromkeys(server.files, "portal")
+    with pytest.raises(UserError, match="sent another, shorter file of 27 bytes; 262,143 are here"):
+        download.fetch(archive(server, size), str(tmp_path), QUICK)
+    assert part.read_bytes() == CONTENT[:-1]
+    assert os.listdir(tmp_path) == ["data.tar.part"]
+    server.always = {}
+    assert fetched(server, tmp_path, size)[-1] == ("a/data.tar", f"bytes={len(CONTENT) - 1}-")
+
+
+def test_a_header_that_says_encoded_changes_no_byte(server, tmp_path):
+    content = gzip.compress(CONTENT)
+    server.files["a/data.tar"] = content
+    server.always["a/data.tar"] = "x-gzip"
+    digest = {"md5": hashlib.md5(content).hexdigest()}
+    one = Archive("data.tar.gz", (f"{server.url}/a/data.tar",), digest)
+    with open(download.fetch(one, str(tmp_path), QUICK), "rb") as opened:
+        assert opened.read() == content
+
+
+@pytest.mark.parametrize("fault", ["gzip bomb", "endless"])
+def test_an_archive_of_unknown_size_has_a_bound(server, tmp_path, fault, monkeypatch):
+    server.always["a/data.tar"] = fault
+    one = dataclasses.replace(archive(server, None), at_most=len(CONTENT))
+    sizes, judge = [], download.fault
+
+    def watched(archive, path):
+        sizes.append(os.path.getsize(path))
+        return judge(archive, path)
+
+    monkeypatch.setattr(download, "fault", watched)
+    download.fetch(one, str(tmp_path), QUICK)  # from the second mirror
+    assert len(sizes) == 2  # each mirror once
+    assert max(sizes) < 2 * len(CONTENT)
+
+
+def test_what_a_server_says_is_not_printed_raw(server, tmp_path, capsys):
+    server.always = dict.fromkeys(server.files, "escapes")
+    assert told(lambda: download.fetch(archive(server), str(tmp_path), QUICK)) == 1
+    shown = capsys.readouterr().err
+    assert r"HTTP 403 \x1b[31mred" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_wrong_url_is_told_at_once(tmp_path):

@@ -35,14 +35,19 @@ def drawn(name, shape=(2, 3)):
 
 
 class Trainer:
-    """Gradients and activations that depend on their names alone; plain descent."""
+    """Gradients and activations that depend on their names alone; plain descent.
+
+    A forward pass adds 1 to each moving statistic.
+    """
 
     def __init__(self, config, parameters):
         facts = benchmark.benchmark_of(config.application)
         module = benchmark.module(config.application, "parameters")
         self.config = config
         self.points = list(module.points(config))
-        self.trained = [n for n, p in module.specification(config).items() if p.trained]
+        specification = module.specification(config)
+        self.trained = [name for name, one in specification.items() if one.trained]
+        self.statistics = [name for name, one in specification.items() if not one.trained]
         self.predictions = list(facts.predictions)
         self.groups = {"parameter": dict(parameters)}
         for name in facts.optimizer_sums:
@@ -51,6 +56,8 @@ class Trainer:
     def gradients(self, batch):
         points = {name: drawn(name) for name in self.points}
         weights = self.groups["parameter"]
+        for name in self.statistics:
+            weights[name] = weights[name] + 1.0
         return np.float32(1.0), points, {n: drawn(n, weights[n].shape) for n in self.trained}
 
     def train_step(self, batch, step):
@@ -72,9 +79,11 @@ class Trainer:
 class DoubleGradient(Trainer):
     """The first trained parameter's gradient is twice what it should be."""
 
+    factor = 2.0
+
     def gradients(self, batch):
         loss, points, gradients = super().gradients(batch)
-        gradients[self.trained[0]] = 2.0 * gradients[self.trained[0]]
+        gradients[self.trained[0]] = self.factor * gradients[self.trained[0]]
         return loss, points, gradients
 
 

@@ -100,6 +100,18 @@ def test_each_precision_has_a_folder(tmp_path):
     assert inputs.folders("r", ["fp32", "fp64"]) == {"fp32": "r/fp32", "fp64": "r/fp64"}
 
 
+def test_looking_inside_a_step_is_taken_back(tmp_path):
+    """Two steps: parameters moved twice, and so did the moving statistics."""
+    facts = written(tmp_path, "image_classification")
+    numbers.dump(facts, tmp_path, "numbers")
+    first, last = (inputs.load(inputs.output_path(str(tmp_path), "numbers", name))
+                   for name in ("initial", "step_0001"))
+    statistic, weight = "parameter/stem_norm.running_mean", "parameter/classifier.weight"
+    np.testing.assert_array_equal(last[statistic], first[statistic] + 2.0)
+    moved = 2 * 0.1 * last["gradient/classifier.weight"]
+    np.testing.assert_allclose(last[weight], first[weight] - moved, rtol=1e-5, atol=1e-6)
+
+
 def test_two_records_are_compared_in_forward_order(tmp_path, capsys):
     facts = written(tmp_path)
     config = inputs.read_config(facts, str(tmp_path))

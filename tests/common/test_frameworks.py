@@ -1,0 +1,52 @@
+"""Inside each framework: where the axes of a canonical array lie, and the way there and back."""
+
+import numpy as np
+import pytest
+
+from common.parameters import Parameter
+from tests.common import fake
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+@pytest.mark.parametrize(
+    ("role", "shape", "layouts"),
+    [
+        ("plain", (2, 3, 4), {}),
+        ("weight", (2, 3), {"tensorflow": (3, 2), "paddlepaddle": (3, 2)}),
+        ("weight", (2, 3, 4), {"tensorflow": (4, 3, 2)}),
+        ("weight", (2, 3, 4, 5), {"tensorflow": (4, 5, 3, 2)}),
+        ("weight", (2, 3, 4, 5, 6), {"tensorflow": (4, 5, 6, 3, 2)}),
+        ("activation", (2, 3), {}),
+        ("activation", (2, 3, 4, 5), {"tensorflow": (2, 4, 5, 3)}),
+    ],
+)
+def test_a_canonical_array_goes_there_and_comes_back(framework, precision, role, shape, layouts):
+    framework.start(fake.config_of("", precision=precision))
+    array = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    specification = {"x": Parameter(shape, role, "zeros", True, False)}
+    for make in (framework.parameter, framework.buffer):
+        tensor = make(role, shape)
+        framework._fill({"x": tensor}, {"x": array}, specification)
+        name = framework.__name__.rpartition(".")[2]
+        own = framework.get(tensor)
+        assert own.shape == layouts.get(name, shape)
+        back = framework.to_canonical(tensor, role)
+        assert back.flags["C_CONTIGUOUS"]
+        assert back.dtype == own.dtype == {"fp32": np.float32, "fp64": np.float64}[precision]
+        np.testing.assert_array_equal(back, array)
+        back[...] = 0.0  # a copy: the tensor keeps its values
+        np.testing.assert_array_equal(framework.to_canonical(tensor, role), array)
+
+
+def test_one_process_is_the_whole(framework):
+    framework.start(fake.config_of(""))
+    assert (framework.rank(), framework.world_size()) == (0, 1)
+    assert framework.gather({"a": 1}) == [{"a": 1}]
+    tensors = framework.put({"x": np.arange(3.0)})
+    assert framework.average(tensors) is tensors
+    facts = framework.describe()
+    assert facts["framework"] == framework.__name__.rpartition(".")[2]
+    assert facts["device"] == "cpu"
+    assert facts["threads"] >= 1
+    assert framework.peak_memory_bytes() > 10 * 2**20
+    framework.stop()

@@ -1,0 +1,9 @@
+"""What parity records of sentiment_analysis: {setting: flags of the command}."""
+
+SETTINGS = {
+    "quick fp32": ["--steps=5"],
+    "quick fp64": ["--steps=5", "--precision=fp64"],
+    "full size": ["--steps=1", "--profile=reference", "--set=batch_size=4"],
+}
+PLANTED = "quick fp64"  # what the planted faults are held against
+EXACT = {}              # {setting: its own tolerance, for all tensors}

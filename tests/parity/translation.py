@@ -1,0 +1,14 @@
+"""What parity records of translation: {setting: flags of the command}."""
+
+SETTINGS = {
+    "quick fp32": ["--steps=5"],
+    "quick fp64": ["--steps=5", "--precision=fp64"],
+    # The reference's sizes but for depth and vocabulary, which repeat what one layer shows.
+    "full size": ["--steps=1", "--profile=reference", "--set=num_layers=1",
+                  "--set=vocabulary_size=4000", "--set=max_length=32", "--set=batch_tokens=128",
+                  "--set=extra_decode_length=5"],
+    "small batches": ["--steps=3", "--precision=fp64", "--set=batch_tokens=128",
+                      "--set=max_length=16"],
+}  # fmt: skip
+PLANTED = "small batches"  # what the planted faults are held against
+EXACT = {}                 # {setting: its own tolerance, for all tensors}
