@@ -66,6 +66,12 @@ def judged(folder):
     return check_log.main([str(folder)]) == 0
 
 
+def in_order(folder):
+    """Whether the log keeps the strict order; the package's rules may want the target reached."""
+    _, events = check_log.read(str(folder))
+    return check_log.order_faults(events) == []
+
+
 def last_state(folder):
     """{name: array} of the newest checkpoint."""
     newest = checkpoint.paths(run_folder.checkpoint_folder(str(folder)))[-1]

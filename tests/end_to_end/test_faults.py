@@ -18,7 +18,7 @@ ANYWHERE = [
     ([], ["--precision=fp16"], "precision"),
     ([], ["--resume"], "--output_dir"),
     ([], ["--nodes=2"], "--master"),
-    (["no_such_application", "pytorch"], [], "APPLICATION is one of"),
+    (["no_such_application", "pytorch"], [], "no such application"),
     (["recommendation", "numpy"], [], "FRAMEWORK one of"),
 ]
 EVERYWHERE = [

@@ -9,7 +9,7 @@ from common import benchmark, run_folder
 from common import command as command_line
 from common.command import FRAMEWORKS
 from tests.cells import CELLS, cell, script
-from tests.end_to_end.runs import judged, tiny
+from tests.end_to_end.runs import in_order, judged, tiny
 
 EACH_CELL = pytest.mark.parametrize(("application", "framework_name"), CELLS)
 
@@ -82,7 +82,7 @@ def test_they_end_with_one_result(application, framework_name, ran, tiny_data):
     assert sorted(path.name for path in (two.folder / "checkpoint").iterdir()) == [
         "step_0000000000.safetensors", f"step_{steps:010d}.safetensors",
     ]  # fmt: skip
-    assert judged(two.folder)
+    assert in_order(two.folder)
     if not moving_statistics(application, tiny_data):
         assert two.curve() == ran(application, framework_name, "one").curve()
 
@@ -101,6 +101,7 @@ def test_they_resume_and_succeed(application, framework_name, ran, tiny_data, co
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1, done.stdout
     assert done.stdout.endswith(",success\n")
+    assert judged(tmp_path)
 
 
 def config_of(application, tiny_data):

@@ -7,7 +7,7 @@ import pytest
 from common import run_folder
 from common.command import FRAMEWORKS
 from tests.cells import APPLICATIONS, CELLS, cell, script
-from tests.end_to_end.runs import judged
+from tests.end_to_end.runs import in_order
 
 
 @pytest.mark.parametrize(("application", "framework_name"), CELLS)
@@ -15,7 +15,7 @@ def test_an_epoch_of_real_data(application, framework_name, ran):
     real = ran(application, framework_name, "real")
     assert real.code == 2, real.stderr  # no run is perfect: the epochs end it
     assert real.stderr == ""
-    assert judged(real.folder)
+    assert in_order(real.folder)
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)

@@ -11,6 +11,7 @@ from tests.cells import CELLS
 from tests.end_to_end.runs import (
     assert_same_bits,
     evaluating,
+    in_order,
     judged,
     kill_when,
     resumable,
@@ -36,7 +37,7 @@ def test_killed_in_an_epoch_a_run_ends_bitwise_alike(
         entry["step"] for entry in whole.result()["quality_curve"]
     ]
     assert_same_bits(whole.folder, tmp_path)
-    assert judged(tmp_path)
+    assert in_order(tmp_path)
 
 
 @pytest.mark.parametrize("application", ["image_classification"])

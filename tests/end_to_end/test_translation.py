@@ -37,7 +37,8 @@ def test_the_same_parameters_give_the_same_hypotheses(application, ran, command,
                          [cell for cell in CELLS if cell[0] == "translation"])
 def test_the_log_says_how_bleu_is_computed(application, framework_name, ran):
     _, events = check_log.read(str(ran(application, framework_name, "quick").folder))
-    found = {key: (value, metadata) for key, value, metadata in events}
-    assert found["bleu_signature"][0].startswith("nrefs:1|case:lc|eff:no|tok:intl|smooth:exp|")
-    length, metadata = found["max_sequence_length"]
-    assert (length, metadata["method"]) == (64, "discard")
+    found = {event["key"]: event for event in events}
+    signature = found["bleu_signature"]["value"]
+    assert signature.startswith("nrefs:1|case:lc|eff:no|tok:intl|smooth:exp|")
+    length = found["max_sequence_length"]
+    assert (length["value"], length["metadata"]["method"]) == (64, "discard")
