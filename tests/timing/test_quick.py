@@ -47,7 +47,7 @@ def keep(folder, results):
     if results:
         kept = f"{results}/{folder.name}"
         shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("checkpoint", "processes"))
+        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("checkpoint", "processes", ".lock"))
 
 
 def run_start(folder):
