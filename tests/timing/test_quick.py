@@ -47,7 +47,8 @@ def keep(folder, results):
     if results:
         kept = f"{results}/{folder.name}"
         shutil.rmtree(kept, ignore_errors=True)
-        shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("checkpoint", "processes", ".lock"))
+        left_out = shutil.ignore_patterns("checkpoint", "processes", ".lock")
+        shutil.copytree(folder, kept, ignore=left_out)
 
 
 def run_start(folder):
