@@ -1,4 +1,21 @@
-"""What there is to test: each application in each framework is a cell."""
+"""What there is to test: each application in each framework is a cell.
+
+What the shared tests need to know of an application, tests/APPLICATION/cell.py says, each fact
+under its one name:
+
+    TINY             flags of a run of some six steps an epoch, in float64 alike in every framework
+    RANDOM           further flags: what a step draws, switched on where a run is killed and resumed
+    tiny_data        (folder): writes TINY's dataset; None: the embedded data are small enough
+    examples         (config, batch) -> list: a training batch's examples, in their order
+    FAULTS           [(flags, words of the one line that they end with)]
+    RELAY_GAP        largest difference over the norm, of any tensor that three frameworks trained
+    QUICK_GAP        largest difference of the quality after an epoch of the quick profile
+    REAL             flags of a run on the real sample
+    real_data        (folder, sample): writes REAL's dataset from the unpacked archive's folder
+    REAL_GAP         largest difference of the quality after an epoch of it
+    REAL_EPOCHS      after as many, PyTorch passes
+    real_baseline    (data_dir) -> a quality
+"""
 
 import importlib
 import itertools
@@ -11,7 +28,7 @@ CELLS = tuple(itertools.product(APPLICATIONS, FRAMEWORKS))
 
 
 def cell(application):
-    """tests/APPLICATION/cell.py: the tiny settings and other facts that shared tests need."""
+    """The module tests/APPLICATION/cell.py."""
     return importlib.import_module(f"tests.{application}.cell")
 
 

@@ -1,57 +1,76 @@
-"""What end-to-end tests do alike.  A test module names its APPLICATION for `quick` and `relay`."""
+"""The runs that end-to-end tests look at, each made once whoever asks first."""
 
 import functools
 
-import numpy as np
 import pytest
 
-from tests.end_to_end.runs import curve_of, last_state, script
+from tests.cells import cell
+from tests.end_to_end import runs
 
 
-@pytest.fixture(scope="module")
-def quick(request, command, tmp_path_factory):
-    """quick(framework): the folder of a quick run to its target with seed 1, made once a module.
+@pytest.fixture(scope="session")
+def tiny_data(once):
+    """tiny_data(application): the --data_dir of its small run, or None."""
 
-    What it printed lies there as `stdout`.
+    def get(application):
+        write = cell(application).tiny_data
+        return once(f"tiny-{application}", write) if write else None
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def real_dir(unpacked, once):
+    """real_dir(application): the --data_dir of its run on real data."""
+
+    def get(application):
+        sample = unpacked(application)
+        write = functools.partial(cell(application).real_data, sample=sample)
+        return once(f"sample-{application}", write)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def ran(command, once, tiny_data, real_dir):
+    """ran(application, framework, name): one of these runs, made once in a session, as a Ran.
+
+    quick   the quick profile to its target
+    whole   the small run, two epochs in float32, saved every four steps
+    one     the small run, an epoch in float64, observed
+    two     the same by two processes
+    halves  the same by one process on half batches, each step from the first one's state
+    real    an epoch of the real sample
     """
 
-    @functools.cache
-    def run(framework):
-        folder = tmp_path_factory.mktemp(framework) / "run"
-        done = command(script(request.module.APPLICATION, framework), "--seed=1",
-                       f"--output_dir={folder}")
-        (folder / "stdout").write_text(done.stdout)
-        return folder
+    def arguments(application, framework, name):
+        """(command, further environment)."""
+        if name == "quick":
+            return runs.quick(application, framework), {}
+        if name == "real":
+            return [runs.script(application, framework), "--seed=1", *cell(application).REAL,
+                    f"--data_dir={real_dir(application)}", "--max_epochs=1"], {}
+        data = tiny_data(application)
+        if name == "whole":
+            return runs.resumable(application, framework, data), {}
+        flags = runs.tiny(application, data)
+        if name == "halves":
+            flags = runs.half_a_batch(application, flags)
+        processes = 2 if name == "two" else 1
+        whole = runs.observed(application, framework, [*flags, f"--processes={processes}"])
+        return whole, {"FROM_THE_FIRST": "1"} if name == "halves" else {}
 
-    return run
+    def get(application, framework, name):
+        words, environment = arguments(application, framework, name)
 
+        def make(folder):
+            done = command(*words, f"--output_dir={folder}/run", check=False,
+                           environment=environment | {"OBSERVED": str(folder)})
+            runs.write(folder / "ended.json", done)
 
-@pytest.fixture
-def relay(request, command, tmp_path):
-    """relay(*flags): {name: difference over norm} of what a checkpoint holds, in two ways.
+        return runs.read(once(f"{application}-{framework}-{name}", make) / "ended.json")
 
-    Three epochs of pytorch alone, and one of pytorch, resumed by tensorflow, then by paddlepaddle.
-    Asserts that the quality curves are equal.
-    """
-
-    def run(*flags):
-        def go(framework, folder, epochs, *more):
-            command(script(request.module.APPLICATION, framework), "--seed=1", "--target=1.1",
-                    "--precision=fp64", f"--output_dir={tmp_path / folder}",
-                    f"--max_epochs={epochs}", *flags, *more, check=False)
-
-        go("pytorch", "alone", 3)
-        go("pytorch", "relay", 1)
-        go("tensorflow", "relay", 2, "--resume")
-        go("paddlepaddle", "relay", 3, "--resume")
-        curves = [curve_of(tmp_path / folder) for folder in ("alone", "relay")]
-        assert len(curves[0]) == 3
-        assert curves[0] == curves[1]
-        alone, passed = last_state(tmp_path / "alone"), last_state(tmp_path / "relay")
-        assert alone.keys() == passed.keys()
-        return {n: np.linalg.norm(a - passed[n]) / np.linalg.norm(a) for n, a in alone.items()}
-
-    return run
+    return get
 
 
 @pytest.fixture(scope="session")
@@ -61,6 +80,7 @@ def error_line(command):
     def run(*arguments, **more):
         done = command(*arguments, check=False, **more)
         assert done.returncode == 1
+        assert done.stdout == ""
         lines = [line for line in done.stderr.splitlines() if line]
         assert len(lines) == 1, done.stderr
         assert lines[0].startswith("error: ")

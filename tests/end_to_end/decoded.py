@@ -1,7 +1,7 @@
-"""Decodes the test set from a run's checkpoint: python -m ... FRAMEWORK RUN_FOLDER OUT [flags]
+"""Decodes the test set from a run's checkpoint: python -m ... FRAMEWORK RUN_FOLDER OUT...
 
-Writes OUT.npz: each sentence's pieces, zeros behind them, and its score.  The flags are those of
-the run; --precision=fp64 decodes the same parameters in float64.
+Each OUT, a pair PRECISION=FILE, gets each sentence's pieces, zeros behind them, and its score, from
+the same parameters.
 """
 
 import importlib
@@ -10,16 +10,18 @@ import sys
 
 import numpy as np
 
-from common import checkpoint, main
+from common import checkpoint, command
 from translation import data
 from translation.parameters import initial_parameters
 
 
-def decode(framework_name, folder, out, flags):
-    config = main.load_config("translation", framework_name, [f"--output_dir={folder}", *flags])
-    framework = importlib.import_module(f"common.frameworks.{framework_name}")
-    framework.start(config)
+def decode(framework_name, folder, precision, out):
+    """Writes one file."""
+    arguments = ["translation", framework_name, "--resume", f"--output_dir={folder}",
+                 f"--precision={precision}"]
+    config = command.prepare(command.parse(arguments).config)
     module = importlib.import_module(f"translation.{framework_name}.train")
+    module.framework.start(config)
     trainer = module.Trainer(config, initial_parameters(config))
     newest = checkpoint.paths(os.path.join(folder, "checkpoint"))[-1]
     trainer.load_state(checkpoint.load(newest, trainer.state()))
@@ -28,8 +30,10 @@ def decode(framework_name, folder, out, flags):
     for batch in data.batches(config, "test").stream():
         found, scores[batch["numbers"]] = trainer.decode(batch)
         pieces[batch["numbers"], : found.shape[1]] = found
+    module.framework.stop()
     np.savez(out, pieces=pieces, scores=scores)
 
 
 if __name__ == "__main__":
-    decode(*sys.argv[1:4], sys.argv[4:])
+    for pair in sys.argv[3:]:
+        decode(*sys.argv[1:3], *pair.split("="))

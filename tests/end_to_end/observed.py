@@ -1,7 +1,7 @@
-"""A process that writes down what its trainer sees: python -m ... APPLICATION FRAMEWORK [flags]
+"""A run that writes down what its trainer sees: python -m ... [launch] APPLICATION FRAMEWORK ...
 
-The folder is OBSERVED in the environment: rankR_stepS.npz gets this process's batch, and the state
-before and after the step.  With HALVES set, a single process also writes the gradient of each half.
+The folder is OBSERVED in the environment: rankR_stepSSSS.npz gets this process's batch, and the
+state after the step.  With FROM_THE_FIRST set, each step starts from the first one's state.
 """
 
 import importlib
@@ -10,51 +10,38 @@ import sys
 
 import numpy as np
 
-from common import launch, main
+from common import command, launch, main, processes
+from common.errors import told
 
 
-def observe(application, framework_name):
-    """Puts the observing trainer into the variant's train.py."""
-    module = importlib.import_module(f"{application}.{framework_name}.train")
-    framework = importlib.import_module(f"common.frameworks.{framework_name}")
+def run(config):
+    """A run like any other, its trainer observed.  Returns the exit code."""
+    # First, as in common/main.py: it keeps the framework from greeting.
+    framework = importlib.import_module(f"common.frameworks.{config.framework}")
+    module = importlib.import_module(f"{config.application}.{config.framework}.train")
     folder = os.environ["OBSERVED"]
 
     class Observed(module.Trainer):
         def train_step(self, batch, step):
-            found = {f"batch/{name}": array for name, array in batch.items()}
-            found |= flat("before", self.state())
-            if os.environ.get("HALVES"):
-                found |= self.gradients_of_halves(batch)
+            if os.environ.get("FROM_THE_FIRST"):
+                if step == 0:
+                    self.first = self.state()
+                self.load_state(self.first)
             loss = super().train_step(batch, step)
-            found |= flat("after", self.state())
-            np.savez(os.path.join(folder, f"rank{framework.rank()}_step{step}.npz"), **found)
+            found = {f"batch/{name}": array for name, array in batch.items()}
+            for group, arrays in self.state().items():
+                found |= {f"{group}/{name}": array for name, array in arrays.items()}
+            path = os.path.join(folder, f"rank{framework.rank()}_step{step:04d}.npz")
+            np.savez(path, **found)
             return loss
 
-        def gradients_of_halves(self, batch):
-            before = self.state()
-            found = {}
-            for half in range(2):
-                part = {name: np.array_split(array, 2)[half] for name, array in batch.items()}
-                _, _, gradients = self.gradients(framework.put(part))
-                for name, gradient in gradients.items():
-                    array = framework.to_canonical(gradient, self.specification[name])
-                    found[f"half{half}/{name}"] = array
-                after = self.state()
-                statistics = set(self.specification) - set(gradients)
-                found |= {f"half{half}/{n}": after["parameter"][n] for n in statistics}
-                self.load_state(before)
-            return found
-
     module.Trainer = Observed
-
-
-def flat(prefix, state):
-    return {f"{prefix}/{g}/{n}": a for g, arrays in state.items() for n, a in arrays.items()}
+    return main.run(config)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "launch":
-        launch.PROGRAM = "tests.end_to_end.observed"
-        sys.exit(launch.main(sys.argv[2:]))
-    observe(*sys.argv[1:3])
-    sys.exit(main.main(sys.argv[1:]))
+    arguments = sys.argv[1:]
+    if arguments[0] == "launch":
+        sys.exit(told(lambda: launch.launch(arguments[1:], program="tests.end_to_end.observed")))
+    processes.end_with_parent()
+    sys.exit(told(lambda: run(command.parse(arguments).config)))

@@ -1,41 +1,81 @@
-"""A run from outside: its command, its folder, and how it is killed."""
+"""A run from outside: its command, what it left, and how it is killed."""
 
 import json
-import os
-import signal
 import subprocess
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import safetensors.numpy
 
-from common import check_log, checkpoint
-from tests.conftest import ROOT
+from common import check_log, checkpoint, command, run_folder
+from tests.cells import cell, script
+from tests.conftest import started
 
 
-def script(application, framework):
-    """The command that a user types, from the repository's root."""
-    return f"./{application}/{framework}/run_and_time.sh"
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended.  folder: its run folder."""
+
+    folder: Path
+    code: int
+    stdout: str
+    stderr: str
+
+    def result(self):
+        """result.json."""
+        return run_folder.read_result(self.folder)
+
+    def curve(self):
+        """The quality after each evaluation, a tuple of as many numbers as metrics."""
+        return [tuple(entry["quality"].values()) for entry in self.result()["quality_curve"]]
 
 
-def result_of(folder):
-    """result.json."""
-    return json.loads((folder / "result.json").read_text())
+def quick(application, framework):
+    """The command that a user types first."""
+    return [script(application, framework), "--seed=1"]
 
 
-def curve_of(folder):
-    """The quality after each evaluation."""
-    return [entry["value"] for entry in result_of(folder)["quality_curve"]]
+def tiny(application, data):
+    """The flags of the cells' small run, which no target ends.  data: --data_dir, or None."""
+    flags = ["--seed=1", "--target=1.1", *cell(application).TINY]
+    return [*flags, f"--data_dir={data}"] if data else flags
 
 
-def assert_log_is_in_order(folder):
-    """By the strict order of events."""
+def resumable(application, framework, data):
+    """The small run of two epochs that is killed."""
+    return [script(application, framework), *tiny(application, data), *cell(application).RANDOM,
+            "--max_epochs=2", "--set=checkpoint_every_steps=4"]
+
+
+def observed(application, framework, flags):
+    """An epoch of the small run in float64, by observed.py."""
+    return ["common/in_environment.sh", application, framework, "-m", "tests.end_to_end.observed",
+            "launch", application, framework, *flags, "--precision=fp64", "--max_epochs=1"]
+
+
+def half_a_batch(application, flags):
+    """The flags by which a process sees half of each batch."""
+    size = command.parse([application, "pytorch", *flags]).config.batch_size
+    assert size % 2 == 0
+    return [*flags, f"--set=batch_size={size // 2}"]
+
+
+def judged(folder):
+    """Whether the log passes MLCommons' checker and the strict order of events."""
+    return check_log.main([str(folder)]) == 0
+
+
+def in_order(folder):
+    """Whether the log keeps the strict order; the package's rules may want the target reached."""
     _, events = check_log.read(str(folder))
-    assert check_log.order_faults(events) == []
+    return check_log.order_faults(events) == []
 
 
 def last_state(folder):
     """{name: array} of the newest checkpoint."""
-    return safetensors.numpy.load_file(checkpoint.paths(str(folder / "checkpoint"))[-1])
+    newest = checkpoint.paths(run_folder.checkpoint_folder(str(folder)))[-1]
+    return safetensors.numpy.load_file(newest)
 
 
 def assert_same_bits(folder, other):
@@ -46,19 +86,41 @@ def assert_same_bits(folder, other):
         assert array.tobytes() == two[name].tobytes(), name
 
 
-def saved_step(folder, step):
+def saved(folder, step):
     """A condition for kill_when: the checkpoint of a step is there."""
-    return (folder / "checkpoint" / f"step_{step:010d}.safetensors").exists
+    return Path(checkpoint.path(run_folder.checkpoint_folder(str(folder)), step)).exists
 
 
-def kill_when(command, condition):
-    """Starts a run in a process group of its own; kills the group when the condition holds."""
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
-    while not condition():
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.time() < deadline
-        time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def saving(folder, step):
+    """A condition for kill_when: the checkpoint of a step is being written."""
+    return lambda: any(folder.glob(f"checkpoint/step_{step:010d}*.tmp"))
+
+
+def evaluating(folder):
+    """A condition for kill_when: an evaluation has begun."""
+    log = folder / "run.log"
+    return lambda: log.exists() and '"eval_start"' in log.read_text(errors="replace")
+
+
+def kill_when(arguments, condition):
+    """Starts a run; kills it and its children when the condition holds.
+
+    Returns whether it did: False where the run had ended by itself.
+    """
+    with started(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not condition():
+            if process.poll() is not None:
+                return False
+            time.sleep(0.002)
+    return True
+
+
+def read(path):
+    """A Ran that `write` has kept."""
+    return Ran(path.parent / "run", **json.loads(path.read_text()))
+
+
+def write(path, done):
+    """Keeps how a command has ended."""
+    found = {"code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+    path.write_text(json.dumps(found))

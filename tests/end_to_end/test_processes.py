@@ -1,0 +1,140 @@
+"""Two processes on loopback, through each framework's own launcher, do what one process does."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from common import benchmark, run_folder
+from common import command as command_line
+from common.command import FRAMEWORKS
+from tests.cells import CELLS, cell, script
+from tests.end_to_end.runs import in_order, judged, tiny
+
+EACH_CELL = pytest.mark.parametrize(("application", "framework_name"), CELLS)
+
+
+@EACH_CELL
+def test_together_they_see_the_batches_of_one(application, framework_name, ran, tiny_data):
+    config = config_of(application, tiny_data)
+    one = records(ran(application, framework_name, "one"))
+    two = [records(ran(application, framework_name, "two"), rank) for rank in range(2)]
+    assert len(one) == len(two[0]) == len(two[1]) > 3
+    for step in range(len(one)):
+        whole, *parts = (cell(application).examples(config, batch_of(rank[step]))
+                         for rank in (one, *two))
+        assert whole == parts[0] + parts[1], step
+        assert len(parts[0]) > 1 < len(parts[1])
+
+
+@EACH_CELL
+def test_their_averaged_gradient_is_that_of_the_batch(
+    application, framework_name, ran, tiny_data
+):
+    """Told by the optimizer's sums, which begin at 0, and the parameters.
+
+    Batch norm's statistics are those of a process's own part: with it, the first step is compared
+    with the mean of two single processes', each of which has had one half as its whole batch.  The
+    first sum is linear in the gradient, the moving statistics in the batch's.
+    """
+    two = records(ran(application, framework_name, "two"))
+    if moving_statistics(application, tiny_data):
+        halves = records(ran(application, framework_name, "halves"))[:2]
+        linear = next(iter(benchmark.benchmark_of(application).optimizer_sums))
+        statistics = [f"parameter/{name}" for name in moving_statistics(application, tiny_data)]
+        names = [n for n in two[0] if n.startswith(f"{linear}/") or n in statistics]
+        assert len(names) > len(statistics) > 0
+        for name in names:
+            assert_close((halves[0][name] + halves[1][name]) / 2, two[0][name], name)
+        return
+    for step, alone in enumerate(records(ran(application, framework_name, "one"))):
+        for name in states(alone):
+            assert_close(alone[name], two[step][name], (step, name))
+
+
+@EACH_CELL
+def test_both_hold_the_same_bits(application, framework_name, ran):
+    two = [records(ran(application, framework_name, "two"), rank) for rank in range(2)]
+    names = states(two[0][0])
+    for step in range(len(two[0])):
+        for name in names:
+            assert two[0][step][name].tobytes() == two[1][step][name].tobytes(), (step, name)
+        if step:
+            changed = [two[0][step][name].tobytes() != two[0][step - 1][name].tobytes()
+                       for name in names]
+            assert np.mean(changed) > 0.9
+
+
+@EACH_CELL
+def test_they_end_with_one_result(application, framework_name, ran, tiny_data):
+    """The first of them alone logs and saves; nobody else says a word."""
+    two = ran(application, framework_name, "two")
+    assert two.code == 2
+    assert two.stderr == ""
+    assert len(two.stdout.splitlines()) == 1, two.stdout
+    assert two.stdout.startswith(f"RESULT,{application},{framework_name},1,")
+    assert two.stdout.endswith(",aborted\n")
+    assert two.result()["num_processes"] == 2
+    assert (two.folder / "run.log").read_text().count('"run_start"') == 1
+    found = {path.name for path in two.folder.iterdir()} - {"processes"}
+    assert found == {".lock", "checkpoint", "result.json", "run.log"}
+    steps = len(records(two))
+    assert sorted(path.name for path in (two.folder / "checkpoint").iterdir()) == [
+        "step_0000000000.safetensors", f"step_{steps:010d}.safetensors",
+    ]  # fmt: skip
+    assert in_order(two.folder)
+    if not moving_statistics(application, tiny_data):
+        assert two.curve() == ran(application, framework_name, "one").curve()
+
+
+@pytest.mark.parametrize("application", ["recommendation"])
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_they_resume_and_succeed(application, framework_name, ran, tiny_data, command, tmp_path):
+    """What a launcher makes of the exit code is the framework's: one application tells."""
+    shutil.copytree(ran(application, framework_name, "two").folder, tmp_path, dirs_exist_ok=True)
+    run = [script(application, framework_name), *tiny(application, tiny_data(application)),
+           "--precision=fp64", "--processes=2", "--resume", f"--output_dir={tmp_path}"]
+    resumed = command(*run, "--max_epochs=2", check=False)
+    assert (resumed.returncode, resumed.stderr) == (2, "")
+    assert run_folder.read_result(tmp_path)["resumed"] == 1
+    done = command(*run, "--max_epochs=3", "--target=0")
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1, done.stdout
+    assert done.stdout.endswith(",success\n")
+    assert judged(tmp_path)
+
+
+def config_of(application, tiny_data):
+    """The small run's config, prepared."""
+    flags = tiny(application, tiny_data(application))
+    return command_line.prepare(command_line.parse([application, "pytorch", *flags]).config)
+
+
+def moving_statistics(application, tiny_data):
+    """The names of the parameters that batch norm moves; none in most networks."""
+    module = benchmark.module(application, "parameters")
+    specification = module.specification(config_of(application, tiny_data))
+    return [name for name, parameter in specification.items() if not parameter.trained]
+
+
+def records(run, rank=0):
+    """[what observed.py wrote of each step] by a process of a run."""
+    assert (run.folder / "result.json").exists(), run.stderr
+    return [np.load(path) for path in sorted(run.folder.parent.glob(f"rank{rank}_step*.npz"))]
+
+
+def batch_of(record):
+    """The batch in a record."""
+    names = [name for name in record if name.startswith("batch/")]
+    return {name.removeprefix("batch/"): record[name] for name in names}
+
+
+def states(record):
+    """The names of parameters and sums in a record."""
+    return [name for name in record if not name.startswith("batch/")]
+
+
+def assert_close(expected, found, name):
+    """But for float64's rounding."""
+    gap = np.linalg.norm(found - expected)
+    assert gap <= 1e-9 * np.linalg.norm(expected), (name, gap, np.linalg.norm(expected))

@@ -1,0 +1,42 @@
+"""The command that a user types first, in each cell, to the real target."""
+
+import numpy as np
+import pytest
+
+from common import benchmark
+from common.command import FRAMEWORKS
+from tests.cells import APPLICATIONS, CELLS, cell
+from tests.end_to_end.runs import judged
+
+
+@pytest.mark.parametrize(("application", "framework_name"), CELLS)
+def test_quick_reaches_its_target_and_its_log_is_valid(application, framework_name, ran):
+    quick = ran(application, framework_name, "quick")
+    assert quick.stderr == ""  # no framework greets where errors are told
+    assert quick.code == 0
+    result = quick.result()
+    (metric, value), = result["quality"].items()
+    target = benchmark.module(application, "config").QUICK.target
+    assert result["target"] == {metric: target}
+    assert value >= target
+    seconds = f"{result['seconds_to_quality']:.1f}"
+    assert quick.stdout.splitlines()[-1] == (
+        f"RESULT,{application},{framework_name},1,{seconds},{metric}={value:.4f},success"
+    )
+    assert result["examples_per_second"] > 0
+    curve = result["quality_curve"]
+    assert [entry["epoch"] for entry in curve] == list(range(1, len(curve) + 1))
+    assert curve[-1]["quality"] == result["quality"]
+    assert all(entry["quality"][metric] < target for entry in curve[:-1])
+    assert judged(quick.folder)
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_the_frameworks_learn_alike(application, ran):
+    """After each epoch that all of them needed."""
+    curves = {name: ran(application, name, "quick").curve() for name in FRAMEWORKS}
+    print(curves)
+    epochs = min(map(len, curves.values()))
+    for name in FRAMEWORKS:
+        gaps = np.abs(np.array(curves[name][:epochs]) - curves["pytorch"][:epochs])
+        assert gaps.max() <= cell(application).QUICK_GAP, curves

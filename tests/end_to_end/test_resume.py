@@ -1,0 +1,75 @@
+"""Killed anywhere, a run resumes and ends as if nothing had happened."""
+
+import os
+import shutil
+
+import pytest
+
+from common import checkpoint, run_folder
+from common.command import FRAMEWORKS
+from tests.cells import CELLS
+from tests.end_to_end.runs import (
+    assert_same_bits,
+    evaluating,
+    in_order,
+    judged,
+    kill_when,
+    resumable,
+    saved,
+    saving,
+)
+
+
+@pytest.mark.parametrize(("application", "framework_name"), CELLS)
+def test_killed_in_an_epoch_a_run_ends_bitwise_alike(
+    application, framework_name, ran, tiny_data, command, tmp_path
+):
+    whole = ran(application, framework_name, "whole")
+    assert whole.code == 2, whole.stderr
+    run = [*resumable(application, framework_name, tiny_data(application)),
+           f"--output_dir={tmp_path}"]
+    assert kill_when(run, saved(tmp_path, 4)), "ended before it could be killed"
+    assert not (tmp_path / "result.json").exists()
+    command(*run, "--resume", check=False)
+    result = run_folder.read_result(tmp_path)
+    assert result["resumed"] == 1
+    assert [entry["step"] for entry in result["quality_curve"]] == [
+        entry["step"] for entry in whole.result()["quality_curve"]
+    ]
+    assert_same_bits(whole.folder, tmp_path)
+    assert in_order(tmp_path)
+
+
+@pytest.mark.parametrize("application", ["image_classification"])
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_so_it_does_killed_while_evaluating_and_while_saving(
+    application, framework_name, ran, tiny_data, command, tmp_path
+):
+    """The moments are common/run.py's, the same in every application."""
+    run = [*resumable(application, framework_name, tiny_data(application)),
+           f"--output_dir={tmp_path}"]
+    assert kill_when(run, evaluating(tmp_path))
+    # A save can be over before it is seen: then the run has ended, resumed all the same.
+    if kill_when([*run, "--resume"], saving(tmp_path, 8)):
+        command(*run, "--resume", check=False)
+    assert run_folder.read_result(tmp_path)["resumed"] >= 1
+    assert_same_bits(ran(application, framework_name, "whole").folder, tmp_path)
+    assert judged(tmp_path)
+
+
+@pytest.mark.parametrize("application", ["recommendation"])
+@pytest.mark.parametrize("framework_name", ["pytorch"])
+def test_a_run_that_cannot_go_on_says_why(
+    application, framework_name, ran, tiny_data, error_line, tmp_path
+):
+    run = [*resumable(application, framework_name, tiny_data(application)),
+           f"--output_dir={tmp_path}"]
+    shutil.copytree(ran(application, framework_name, "whole").folder, tmp_path, dirs_exist_ok=True)
+    assert "holds a run already" in error_line(*run)
+    other = error_line(*run, "--resume", "--max_epochs=3", "--set=mf_size=8")
+    assert "mf_size was 16, now it is 8" in other
+    newest = checkpoint.paths(run_folder.checkpoint_folder(str(tmp_path)))[-1]
+    with open(newest, "r+b") as opened:
+        opened.seek(-100, os.SEEK_END)
+        opened.write(b"\0" * 50)
+    assert "damaged" in error_line(*run, "--resume", "--max_epochs=3")
