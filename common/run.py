@@ -85,8 +85,8 @@ class Run:
     def __enter__(self):
         config = self.config
         if self.rank == 0:
-            if not config.resume:
-                run_folder.claim(config.output_dir)
+            look = run_folder.require_run if config.resume else run_folder.claim
+            look(config.output_dir)
             self.lock = run_folder.Lock(config.output_dir)
         keep_bytes = self._find_resumable() if config.resume else 0
         self.started = time.time()

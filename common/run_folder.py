@@ -73,6 +73,12 @@ def claim(folder):
                         "--output_dir.") from None
 
 
+def require_run(folder):
+    """Raises UserError where no run has written a log."""
+    if not os.path.exists(log_path(folder)):
+        raise UserError(f"{folder}: no run to resume. Name its folder with --output_dir.")
+
+
 class Lock:
     """One run at a time writes a run folder.  The kernel frees it, however the process ends."""
 
@@ -111,11 +117,9 @@ def find_resumable(config):
     Raises UserError: no run there, one whose checkpoints are lost, or one of another benchmark.
     """
     folder = config.output_dir
-    try:
-        with open(log_path(folder), "rb") as opened:
-            started = b'"init_stop"' in opened.read()
-    except OSError:
-        raise UserError(f"{folder}: no run to resume. Name its folder with --output_dir.") from None
+    require_run(folder)
+    with open(log_path(folder), "rb") as opened:
+        started = b'"init_stop"' in opened.read()
     saved = checkpoint.paths(checkpoint_folder(folder))
     if not saved and started:
         raise UserError(
