@@ -85,8 +85,10 @@ def test_a_hyperparameter_belongs_into_init():
 
 
 @settings(max_examples=20)
-@given(value=st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-       | st.text() | st.lists(st.integers()))  # fmt: skip
+@given(
+    value=st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())
+    | st.floats(allow_nan=False, allow_infinity=False)
+)  # fmt: skip
 def test_a_line_can_be_read_back(value, tmp_path_factory):
     path = tmp_path_factory.mktemp("log") / "run.log"
     log = RunLog(str(path), True)
