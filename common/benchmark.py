@@ -35,7 +35,8 @@ class Benchmark:
         common/rules/common.yaml does, and in the closed division APPLICATION/rules.yaml.
     runs: how many make a result.
     quality(config): the Quality of a prepared config.
-    log_values(config): {MLLOG key: value, or (value, metadata)}: the hyperparameters.
+    log_values(config, num_processes): {MLLOG key: value, or (value, metadata)}: the
+        hyperparameters.
     closed: whether the reference profile keeps all rules of the closed division; what keeps it from
         that stands in README's table of departures.
     free_fields: fields of the config that the closed division's rules leave free.
@@ -51,7 +52,7 @@ class Benchmark:
     rule_set: Callable[[dict], str | None]
     runs: int
     quality: Callable[[Any], Quality]
-    log_values: Callable[[Any], dict[str, Any]]
+    log_values: Callable[[Any, int], dict[str, Any]]
     closed: bool
     free_fields: tuple[str, ...]
     batch: dict[str, str]

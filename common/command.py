@@ -60,6 +60,8 @@ def parse(arguments, usage="usage: run_and_time.sh [flags]"):
     if smallest is not None and smallest < layout.world_size():
         raise UserError(f"batch_size={smallest}: expected an example or more for each of "
                         f"{layout.world_size()} processes.")
+    if config.precision == "tf32" and config.device == "cpu":
+        raise UserError("--precision=tf32: a GPU's. Add --device=cuda, or say --precision=fp32.")
     return Command(module.check(config), layout, tuple(arguments))
 
 

@@ -54,7 +54,7 @@ class Options:
     data_dir: str = ""                  # "": the embedded data, in the cache folder
     output_dir: str = ""                # "": runs/<application>-<framework>-<profile>-<seed>
     device: str = "cpu"                 # cpu or cuda
-    precision: str = "fp32"             # fp32, bf16, or fp64 (for parity)
+    precision: str = "fp32"             # fp32, tf32 (a GPU's), bf16, or fp64 (for parity)
     compile: bool = False               # torch.compile, XLA, paddle.jit
     workers: Processes = 0              # data processes; 0: threads of this process
     threads: Threads = 2                # data threads when there are no workers
@@ -88,7 +88,7 @@ FREE_FIELDS = (
 # Not for --set: the command says them otherwise.
 RESERVED = ("profile", "resume", "application", "framework")
 
-CHOICES = {"device": ("cpu", "cuda"), "precision": ("fp32", "bf16", "fp64")}
+CHOICES = {"device": ("cpu", "cuda"), "precision": ("fp32", "tf32", "bf16", "fp64")}
 
 
 def define_flags():

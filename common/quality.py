@@ -1,5 +1,6 @@
 """What a benchmark's quality is, and the check against its targets."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ class Quality:
     score(records) -> float: the metric over the whole evaluation set; with several, one for each
         of the names.
     count(records) -> int: how many examples the records speak of.
+    strictly: the target itself is not enough.
     """
 
     names: tuple[str, ...]
@@ -25,6 +27,7 @@ class Quality:
     compare: Callable[[np.ndarray, dict], Any]
     score: Callable[[list], float | tuple[float, ...]]
     count: Callable[[list], int]
+    strictly: bool = False
 
     def values(self, records: list) -> dict[str, float]:
         """{name: value} over the whole evaluation set."""
@@ -50,9 +53,10 @@ class Quality:
 
     def met(self, values: dict[str, float], targets: dict[str, float]) -> bool:
         """Whether each value is as good as its target, or better.  A NaN never is."""
-        if self.higher_is_better:
-            return all(values[name] >= target for name, target in targets.items())
-        return all(values[name] <= target for name, target in targets.items())
+        enough = {(True, False): operator.ge, (True, True): operator.gt,
+                  (False, False): operator.le, (False, True): operator.lt}  # fmt: skip
+        better = enough[self.higher_is_better, self.strictly]
+        return all(better(values[name], target) for name, target in targets.items())
 
 
 def logged(values):

@@ -101,10 +101,12 @@ class Run:
         self.log.event("cache_clear", False)  # nothing is flushed here: said, not pretended
         self.log.start("init_start")
         self.log.event("seed", config.seed)
-        for key, value in self.benchmark.log_values(config).items():
+        for key, value in self.benchmark.log_values(
+            config, self.framework.world_size()
+        ).items():
             value, metadata = value if isinstance(value, tuple) else (value, {})
             self.log.event(key, value, **metadata)
-        self.log.event("framework", self.framework.describe())
+        self.log.event("framework", self.framework.describe() | {"precision": config.precision})
         return self
 
     def __exit__(self, kind, error, traceback):

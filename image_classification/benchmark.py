@@ -33,7 +33,7 @@ def rule_set(log):
     return None if stepped and log["submission_division"] == "closed" else "4.0.0"
 
 
-def log_values(config):
+def log_values(config, num_processes):
     """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log."""
     steps_per_epoch = config.num_train_images / config.batch_size
     peak = config.learning_rate_per_256 * config.batch_size / 256
@@ -45,7 +45,7 @@ def log_values(config):
         "opt_name": config.optimizer,
         "opt_base_learning_rate": peak,
         "opt_learning_rate_warmup_epochs": config.warmup_epochs,
-        "model_bn_span": config.batch_size,
+        "model_bn_span": -(-config.batch_size // num_processes),  # each norms its own part
     }
     if config.schedule == "step":
         values["opt_learning_rate_decay_boundary_epochs"] = list(config.boundary_epochs)

@@ -26,7 +26,7 @@ TOLERANCES = {
 }
 
 
-def log_values(config):
+def log_values(config, num_processes):
     """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log."""
     return {
         "global_batch_size": config.batch_size,

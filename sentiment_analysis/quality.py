@@ -23,4 +23,5 @@ def count(records):
     return sum(len(record) for record in records)
 
 
-QUALITY = Quality(("accuracy",), True, compare=compare, score=score, count=count)
+# The reference stops above 0.906, not at it.
+QUALITY = Quality(("accuracy",), True, compare, score, count, strictly=True)

@@ -29,7 +29,7 @@ TOLERANCES = {
 }
 
 
-def log_values(config):
+def log_values(config, num_processes):
     """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log.
 
     A pair is a value and its metadata.

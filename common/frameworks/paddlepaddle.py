@@ -38,7 +38,7 @@ with quiet():
     import paddle
     from paddle import distributed
 
-DTYPES = {"fp32": "float32", "bf16": "float32", "fp64": "float64"}
+DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "float32", "fp64": "float64"}
 
 
 def start(config):
@@ -53,6 +53,10 @@ def start(config):
         if not paddle.is_compiled_with_cuda() or not paddle.device.cuda.device_count():
             raise UserError("--device=cuda: PaddlePaddle finds no GPU here. Use --device=cpu.")
         paddle.set_device("gpu")
+        # fp32 means fp32: left alone, convolutions would take TF32, products not.
+        tf32 = config.precision == "tf32"
+        paddle.set_flags({"FLAGS_cudnn_allow_tf32": tf32, "FLAGS_cublas_allow_tf32": tf32})
+        paddle.set_flags({"FLAGS_cudnn_exhaustive_search": True})  # once for each shape
     else:
         paddle.set_device("cpu")
         # On a CPU a transposed view is copied slowly when it is next used: a step with attention

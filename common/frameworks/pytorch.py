@@ -15,7 +15,8 @@ from common.errors import UserError
 from common.parameters import step_seed
 from common.processes import num_threads
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32,
+          "fp64": torch.float64}  # fmt: skip
 
 _device = torch.device("cpu")
 
@@ -32,6 +33,9 @@ def start(config):
             raise UserError("--device=cuda: PyTorch finds no GPU here. Use --device=cpu.")
         _device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(_device)
+        # fp32 means fp32: left alone, convolutions would take TF32, products not.
+        torch.backends.fp32_precision = "tf32" if config.precision == "tf32" else "ieee"
+        torch.backends.cudnn.benchmark = True  # a shape's fastest kernel is looked for once
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if config.device == "cuda" else "gloo")
 

@@ -22,7 +22,7 @@ with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
-DTYPES = {"fp32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
+DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
 
 _dtype = tf.float32
 _compute_dtype = None  # within autocast: what it computes in
@@ -47,8 +47,17 @@ def start(config):
         local_rank = int(os.environ.get("LOCAL_RANK", 0))
         tf.config.set_visible_devices(gpus[local_rank], "GPU")
         tf.config.experimental.set_memory_growth(gpus[local_rank], True)
+        # fp32 means fp32: left alone, products and convolutions would take TF32.
+        tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
     if "TF_CONFIG" in os.environ and not _strategy:
-        _strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        # NCCL has to be asked for: AUTO takes a ring over gRPC, on GPUs too.  In packs, so that the
+        # first are sent while the backward pass goes on.
+        collective = tf.distribute.experimental.CommunicationImplementation
+        options = tf.distribute.experimental.CommunicationOptions(
+            bytes_per_pack=32 << 20,
+            implementation=collective.NCCL if config.device == "cuda" else collective.AUTO,
+        )
+        _strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     tf.random.set_global_generator(tf.random.Generator.from_seed(0))  # `seed` sets it anew
 
 

@@ -8,7 +8,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from common.frameworks.paddlepaddle import buffer, parameter
+from common.frameworks.paddlepaddle import buffer, dtype, parameter
 from image_classification.parameters import block_plan
 
 
@@ -113,6 +113,9 @@ class ResNet(nn.Layer):
         self.blocks = nn.LayerList([Bottleneck(*plan, config) for plan in block_plan(config)])
         features = config.widths[-1] * config.expansion
         self.classifier = Dense(features, config.num_classes)
+        # Here, on the device: made in a step, the host would wait for each one.
+        mean_rgb = paddle.to_tensor(config.mean_rgb, dtype())
+        self.register_buffer("mean_rgb", mean_rgb, persistable=False)
 
     def forward(self, images, training, record):
         """images: [B, 3, H, W].  Returns logits [B, K]; record(name, activation) sees each."""
@@ -143,10 +146,9 @@ class Dense(nn.Layer):
         return F.linear(features, self.weight, self.bias)
 
 
-def normalize(images, config, dtype):
+def normalize(images, mean_rgb):
     """images: uint8 [B, H, W, 3].  Returns [B, 3, H, W] less the mean colour, not divided."""
-    mean = paddle.to_tensor(config.mean_rgb, dtype=dtype)
-    images = images.astype(dtype) - mean
+    images = images.astype(mean_rgb.dtype) - mean_rgb
     return images.transpose([0, 3, 1, 2])
 
 

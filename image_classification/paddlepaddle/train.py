@@ -32,7 +32,7 @@ class Trainer:
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
-        images = normalize(batch["images"], self.config, framework.dtype())
+        images = normalize(batch["images"], self.network.mean_rgb)
         with framework.autocast(self.config):
             logits = self.network(images, True, record)
         logits = logits.astype(framework.dtype())
@@ -94,7 +94,7 @@ class Trainer:
     @paddle.no_grad()
     def predict_on_device(self, batch):
         """What predict does on the device."""
-        images = normalize(batch["images"], self.config, framework.dtype())
+        images = normalize(batch["images"], self.network.mean_rgb)
         with framework.autocast(self.config):
             logits = self.network(images, False, ignore)
         return logits.argmax(axis=1)

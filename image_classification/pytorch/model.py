@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from common.frameworks.pytorch import buffer, parameter
+from common.frameworks.pytorch import buffer, dtype, parameter
 from image_classification.parameters import block_plan
 
 
@@ -102,6 +102,9 @@ class ResNet(nn.Module):
         self.blocks = nn.ModuleList([Bottleneck(*plan, config) for plan in block_plan(config)])
         features = config.widths[-1] * config.expansion
         self.classifier = Dense(features, config.num_classes)
+        # Here, on the device: made in a step, the host would wait for each one.
+        mean_rgb = torch.tensor(config.mean_rgb, dtype=dtype())
+        self.register_buffer("mean_rgb", mean_rgb, persistent=False)
 
     def forward(self, images, training, record):
         """images: [B, 3, H, W].  Returns logits [B, K]; record(name, activation) sees each."""
@@ -132,10 +135,9 @@ class Dense(nn.Module):
         return F.linear(features, self.weight, self.bias)
 
 
-def normalize(images, config, dtype):
+def normalize(images, mean_rgb):
     """images: uint8 [B, H, W, 3].  Returns [B, 3, H, W] less the mean colour, not divided."""
-    mean = torch.tensor(config.mean_rgb, dtype=dtype, device=images.device)
-    images = images.to(dtype) - mean
+    images = images.to(mean_rgb.dtype) - mean_rgb
     return images.permute(0, 3, 1, 2)  # a view; it stays channels-last in memory
 
 

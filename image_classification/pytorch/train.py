@@ -30,7 +30,7 @@ class Trainer:
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
-        images = normalize(batch["images"], self.config, framework.dtype())
+        images = normalize(batch["images"], self.network.mean_rgb)
         with framework.autocast(self.config):
             logits = self.network(images, True, record)
         logits = logits.to(framework.dtype())
@@ -90,7 +90,7 @@ class Trainer:
     @torch.no_grad()
     def predict_on_device(self, batch):
         """What predict does on the device."""
-        images = normalize(batch["images"], self.config, framework.dtype())
+        images = normalize(batch["images"], self.network.mean_rgb)
         with framework.autocast(self.config):
             logits = self.network(images, False, ignore)
         return logits.argmax(dim=1)

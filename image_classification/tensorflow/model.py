@@ -6,7 +6,7 @@ B batch, H height, W width, C channels, K classes.
 
 import tensorflow as tf
 
-from common.frameworks.tensorflow import buffer, compute_dtype, parameter
+from common.frameworks.tensorflow import buffer, compute_dtype, dtype, parameter
 from image_classification.parameters import block_plan
 
 
@@ -124,6 +124,8 @@ class ResNet(tf.Module):
         self.blocks = [Bottleneck(*plan, config) for plan in block_plan(config)]
         features = config.widths[-1] * config.expansion
         self.classifier = Dense(features, config.num_classes)
+        # Here, on the device: made in a step, the host would wait for each one.
+        self.mean_rgb = tf.constant(config.mean_rgb, dtype())
 
     def __call__(self, images, training, record):
         """images: [B, H, W, 3].  Returns logits [B, K]; record(name, activation) sees each."""
@@ -155,10 +157,9 @@ class Dense(tf.Module):
         return tf.matmul(tf.cast(features, compute_dtype()), weight) + bias
 
 
-def normalize(images, config, dtype):
+def normalize(images, mean_rgb):
     """images: uint8 [B, H, W, 3].  Returns [B, H, W, 3] less the mean colour, not divided."""
-    mean = tf.constant(config.mean_rgb, dtype)
-    return tf.cast(images, dtype) - mean
+    return tf.cast(images, mean_rgb.dtype) - mean_rgb
 
 
 def cross_entropy(logits, labels, label_smoothing):

@@ -79,10 +79,10 @@ class Attention(nn.Layer):
         """x: [B, T, D].  Returns two [B, T, H, D / H]."""
         return self.heads(self.key(x)), self.heads(self.value(x))
 
-    def forward(self, x, memory, mask, dropout):
+    def forward(self, x, memory, mask, causal, dropout):
         """x: [B, T, D].  memory: keys and values of S places; None: of x itself.
 
-        mask: [B, 1, 1, S], added to the scores; None: no place sees a later one.
+        mask: [B, 1, 1, S], added to the scores, or None.  causal: no place sees a later one.
         Returns [B, T, D].
         """
         normed = self.norm(x)
@@ -154,9 +154,9 @@ class Transformer(nn.Layer):
         x = drop(x, dropout)
         record("target", x)
         for index, layer in enumerate(self.decoder):
-            x = layer.self_attention(x, None, None, dropout)
+            x = layer.self_attention(x, None, None, True, dropout)
             record(f"decoder.{index}.self_attention", x)
-            x = layer.cross_attention(x, memories[index], mask, dropout)
+            x = layer.cross_attention(x, memories[index], mask, False, dropout)
             record(f"decoder.{index}.cross_attention", x)
             x = layer.feed_forward(x, dropout)
             record(f"decoder.{index}.feed_forward", x)
@@ -173,7 +173,7 @@ class Transformer(nn.Layer):
         x = drop(x, dropout)
         record("source", x)
         for index, layer in enumerate(self.encoder):
-            x = layer.self_attention(x, None, mask, dropout)
+            x = layer.self_attention(x, None, mask, False, dropout)
             record(f"encoder.{index}.self_attention", x)
             x = layer.feed_forward(x, dropout)
             record(f"encoder.{index}.feed_forward", x)
@@ -201,7 +201,6 @@ class Transformer(nn.Layer):
         Returns logits [B, K, V] of the next piece, and the past with this one.
         """
         x = self.embedding(pieces) + self.positions[past[0][0].shape[1]]  # [B, K, D]
-        everything = paddle.zeros([1, 1, 1, 1], x.dtype)
         longer = []
         for layer, memory, before in zip(self.decoder, memories, past):
             attention = layer.self_attention
@@ -209,9 +208,9 @@ class Transformer(nn.Layer):
             new = attention.keys_and_values(attention.norm(single))
             pairs = zip(before, new)
             longer.append([paddle.concat([old[parents], last], axis=1) for old, last in pairs])
-            x = attention(single, longer[-1], everything, 0.0).reshape(x.shape)
+            x = attention(single, longer[-1], None, False, 0.0).reshape(x.shape)
             # To the source, a sentence's beams are so many places.
-            x = layer.cross_attention(x, memory, mask, 0.0)
+            x = layer.cross_attention(x, memory, mask, False, 0.0)
             x = layer.feed_forward(x, 0.0)
         return self.embedding.logits(self.decoder_norm(x)), longer
 

@@ -80,10 +80,10 @@ class Attention(tf.Module):
         """x: [B, T, D].  Returns two [B, H, T, D / H]."""
         return self.heads(self.key(x)), self.heads(self.value(x))
 
-    def __call__(self, x, memory, mask, dropout):
+    def __call__(self, x, memory, mask, causal, dropout):
         """x: [B, T, D].  memory: keys and values of S places; None: of x itself.
 
-        mask: [B, 1, 1, S], added to the scores; None: no place sees a later one.
+        mask: [B, 1, 1, S], added to the scores, or None.  causal: no place sees a later one.
         Returns [B, T, D].
         """
         normed = self.norm(x)
@@ -160,9 +160,9 @@ class Transformer(tf.Module):
         x = drop(x, dropout)
         record("target", x)
         for index, layer in enumerate(self.decoder):
-            x = layer.self_attention(x, None, None, dropout)
+            x = layer.self_attention(x, None, None, True, dropout)
             record(f"decoder.{index}.self_attention", x)
-            x = layer.cross_attention(x, memories[index], mask, dropout)
+            x = layer.cross_attention(x, memories[index], mask, False, dropout)
             record(f"decoder.{index}.cross_attention", x)
             x = layer.feed_forward(x, dropout)
             record(f"decoder.{index}.feed_forward", x)
@@ -179,7 +179,7 @@ class Transformer(tf.Module):
         x = drop(x, dropout)
         record("source", x)
         for index, layer in enumerate(self.encoder):
-            x = layer.self_attention(x, None, mask, dropout)
+            x = layer.self_attention(x, None, mask, False, dropout)
             record(f"encoder.{index}.self_attention", x)
             x = layer.feed_forward(x, dropout)
             record(f"encoder.{index}.feed_forward", x)
@@ -207,7 +207,6 @@ class Transformer(tf.Module):
         Returns logits [B, K, V] of the next piece, and the past with this one.
         """
         x = self.embedding(pieces) + self.positions[tf.shape(past[0][0])[2]]  # [B, K, D]
-        everything = tf.zeros([1, 1, 1, 1], x.dtype)
         longer = []
         for layer, memory, before in zip(self.decoder, memories, past):
             attention = layer.self_attention
@@ -217,9 +216,9 @@ class Transformer(tf.Module):
             longer.append(
                 [tf.concat([tf.gather(old, parents), last], axis=2) for old, last in pairs]
             )
-            x = tf.reshape(attention(single, longer[-1], everything, 0.0), tf.shape(x))
+            x = tf.reshape(attention(single, longer[-1], None, False, 0.0), tf.shape(x))
             # To the source, a sentence's beams are so many places.
-            x = layer.cross_attention(x, memory, mask, 0.0)
+            x = layer.cross_attention(x, memory, mask, False, 0.0)
             x = layer.feed_forward(x, 0.0)
         return self.embedding.logits(self.decoder_norm(x)), longer
 
