@@ -62,8 +62,11 @@ def run(argv):
             folders = inputs.found(values.against)
             if all(reference in inputs.recorded(folder) for folder in folders):
                 implementations = implementations[1:]  # all others that are named: anew
+            anew = {one.name for one in implementations}
             for folder in folders:
-                inputs.check(facts, folder, reference, [one.name for one in implementations])
+                inputs.check(facts, folder, reference, anew)
+                if not {*inputs.recorded(folder), *anew} - {reference}:
+                    raise UserError(f"{folder}: nothing lies there to be held against {reference}.")
             record(facts, implementations, folders, values.device)
         else:
             root = os.path.join(temporary, "record")
@@ -74,9 +77,7 @@ def run(argv):
             if values.record:  # whole or not at all
                 shutil.copytree(root, values.record, dirs_exist_ok=True)
         agreed = [compare.report(facts, folder, reference) for folder in folders]
-    if values.against and None in agreed:
-        raise UserError(f"{values.against}: nothing lies there to be held against {reference}.")
-    return ABORTED if False in agreed else 0
+    return 0 if all(agreed) else ABORTED
 
 
 def define_flags():
@@ -125,13 +126,10 @@ def implementation_of(application, text):
 
 def write(facts, values, root):
     """Writes config and inputs for each precision.  Returns the folders.  Raises UserError."""
-    for precision in values.precision:
-        if precision not in facts.tolerances:
-            raise UserError(f"--precision={precision}: {facts.application} has tolerances for "
-                            f"{', '.join(facts.tolerances)}.")
-    kept = values.record
-    if kept and os.path.lexists(kept) and (not os.path.isdir(kept) or os.listdir(kept)):
-        raise UserError(f"{kept}: there already. Judge it with --against, or name a new folder.")
+    for precision in values.precision or [""]:  # --precision= alone would compare nothing
+        inputs.check_precision(facts, precision, f"--precision={precision}")
+    if values.record:
+        check_new(values.record)
     module = benchmark.module(facts.application, "config")
     profile = {"quick": module.QUICK, "reference": module.REFERENCE}[values.profile]
     config = options.assign(profile, values.set)
@@ -143,6 +141,17 @@ def write(facts, values, root):
         own = dataclasses.replace(config, precision=precision)
         inputs.write(module.check(own), values.steps, folder)
     return list(folders.values())
+
+
+def check_new(folder):
+    """Raises UserError where a new folder cannot be made, or holds something already."""
+    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
+        raise UserError(f"{folder}: there already. Judge it with --against, or name a new folder.")
+    above = os.path.abspath(folder)
+    while not os.path.lexists(above):
+        above = os.path.dirname(above)
+    if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"{folder}: cannot be written. Name another folder.")
 
 
 def record(facts, implementations, folders, device):

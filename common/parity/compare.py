@@ -85,10 +85,10 @@ def odd_tensors(facts, folder, other):
 
 def report(facts, folder, reference):
     """Prints a table of the largest differences of each recorded implementation; names the first
-    tensor beyond.  Returns whether all agree; None where there is none but the reference.
+    tensor beyond.  Returns whether all agree.
     """
     config = inputs.read_config(facts, folder)
-    agreed = None
+    agreed = True
     for other in inputs.recorded(folder):
         if other == reference:
             continue
@@ -112,5 +112,5 @@ def report(facts, folder, reference):
                   f"tolerance {beyond.tolerance:.0e}{reason}")
         else:
             print("  AGREES")
-        agreed = agreed is not False and not beyond
+        agreed = agreed and not beyond
     return agreed

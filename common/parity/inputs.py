@@ -34,13 +34,10 @@ LAYOUTS = {
 
 
 def write(config, steps, folder):
-    """Writes config, parameters and batches of so many steps.  Raises UserError."""
+    """Writes config, parameters and batches of so many steps to a new folder.  Raises UserError."""
     application = config.application
     config, batches = benchmark.module(application, "data").parity_batches(config, steps)
-    try:
-        os.makedirs(os.path.join(folder, "inputs"))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}).") from None
+    os.makedirs(os.path.join(folder, "inputs"))
     parameters = benchmark.module(application, "parameters").initial_parameters(config)
     save_tensors(input_path(folder, "parameters"), parameters)
     for step, batch in enumerate(batches):
@@ -115,7 +112,16 @@ def read_config(facts, folder):
         raise UserError(f"{folder}: a record of {numbers['application']!r}, not of "
                         f"{facts.application}.")
     fields = {n: value for n, value in numbers.items() if n not in ("steps", "learning_rates")}
-    return options.from_json(benchmark.module(facts.application, "config").Config, fields)
+    config = options.from_json(benchmark.module(facts.application, "config").Config, fields)
+    check_precision(facts, config.precision, f"{folder}: a record in {config.precision}")
+    return config
+
+
+def check_precision(facts, precision, where):
+    """Raises UserError where an application has no tolerances for a precision."""
+    if precision not in facts.tolerances:
+        raise UserError(f"{where}: {facts.application} has tolerances for "
+                        f"{', '.join(facts.tolerances)}.")
 
 
 def check(facts, folder, reference, renewed):
