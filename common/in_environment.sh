@@ -1,11 +1,31 @@
 #!/usr/bin/env bash
 # in_environment.sh APPLICATION FRAMEWORK ARGUMENTS...: runs python ARGUMENTS where the framework is.
+#
+# With --device=cuda among them, or DEVICE=cuda, where it is a build for that device.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/common/environment.sh"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+case " $* " in
+    *" --device=cuda "* | *" --device cuda "*) DEVICE=cuda ;;
+esac
 requirements=$(requirements_of "$1" "$2")
-make_environment "$2" "$requirements"
+name=$2
+if [ "${DEVICE:-cpu}" = cuda ] && [ -f "${requirements%.txt}-cuda.txt" ]; then
+    requirements=${requirements%.txt}-cuda.txt
+    name=$2-cuda
+fi
+make_environment "$name" "$requirements"
+if [ "$name" = tensorflow-cuda ]; then
+    # Its wheel looks for cuSOLVER where the other CUDA wheels do not lie.
+    for folder in "$(dirname "$PYTHON")"/../lib/python*/site-packages/nvidia/*/lib; do
+        LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    done
+    export LD_LIBRARY_PATH
+fi
+# Threads that wait actively take a core from whoever else computes: an epoch of a small network took
+# over 100 s beside another run with libgomp's own setting, 19 s with this one; alone the same.
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}"
 # glibc returns each large buffer to the system, which zeroes it for the next use: on a CPU that took
 # a third of PyTorch's and a fifth of PaddlePaddle's step of a large convolutional network.  So
 # memory once taken is kept.

@@ -63,7 +63,9 @@ class Options:
     num_epochs: Count = 1               # the run is aborted after as many
     evaluate_every_epochs: Count = 1
     evaluate_first_epoch: Count = 1     # MLPerf's evaluation offset, counted from 1
-    checkpoint_every_steps: Whole = 0   # beside the one after each epoch; 0: none
+    checkpoint_every_minutes: Amount = 10.0   # beside the one after each epoch; 0: none
+    checkpoint_every_steps: Whole = 0   # the same by steps, for tests; 0: none
+    clear_caches: bool = False          # the system's, before the clock: see docs/rules.md
     application: str = ""               # set from the command, for the log
     framework: str = ""
 
@@ -80,7 +82,9 @@ FREE_FIELDS = (
     "threads",
     "resume",
     "num_epochs",
+    "checkpoint_every_minutes",
     "checkpoint_every_steps",
+    "clear_caches",
     "application",
     "framework",
 )
@@ -109,6 +113,7 @@ def define_flags():
     flags.DEFINE_enum("precision", None, CHOICES["precision"], "of the arithmetic", values)
     define(flags.DEFINE_boolean, "compile", "compile the training step")
     define(flags.DEFINE_boolean, "resume", "go on from the run folder's checkpoint")
+    define(flags.DEFINE_boolean, "clear_caches", "empty the system's caches first; needs root")
     define(flags.DEFINE_string, "target", "quality that ends the run: 0.9, or one=0.3,other=0.2")
     define(flags.DEFINE_integer, "max_epochs", "abort after as many epochs", lower_bound=1)
     define(flags.DEFINE_integer, "workers", "data worker processes; 0: threads", lower_bound=0)
@@ -142,7 +147,7 @@ def parse(profiles, values):
     config = profiles[values.profile]
     changes = {}
     for name in ("seed", "data_dir", "output_dir", "device", "precision", "compile", "resume",
-                 "workers"):
+                 "clear_caches", "workers"):
         if values[name].value is not None:
             changes[name] = values[name].value
     if values.target is not None:

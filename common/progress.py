@@ -1,5 +1,6 @@
 """Throughput, and the line that people read while a run goes on."""
 
+import contextlib
 import sys
 import time
 
@@ -33,6 +34,13 @@ class Meter:
         if self.all_steps == WARMUP_STEPS:
             self.synchronize()
             self.start()
+
+    @contextlib.contextmanager
+    def paused(self):
+        """What the body does is no training: its time does not count."""
+        paused_at = time.perf_counter()
+        yield
+        self.started += time.perf_counter() - paused_at
 
     def stop(self):
         """The epoch is over."""

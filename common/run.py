@@ -6,12 +6,13 @@ A training loop calls in; nothing calls back, and no framework is known here.
 
 import dataclasses
 import math
+import threading
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from common import benchmark, checkpoint, run_folder
+from common import benchmark, checkpoint, machine, run_folder
 from common.data.batches import dealt
 from common.errors import UserError
 from common.mllog import RunLog
@@ -71,6 +72,10 @@ class Run:
         self.num_steps = 0           # in an epoch
         self.batch_examples = 0      # in the batch under way
         self.loss = None             # of the step before
+        self.saving = Saving()
+        self.saved_at = time.monotonic()
+        self.load = machine.Load()
+        self.own_before = sum(framework.gather(machine.own_seconds()))
 
     @property
     def steps(self):
@@ -98,7 +103,9 @@ class Run:
         self.log.event("submission_org", "reference")
         self.log.event("submission_platform", self.framework.describe()["device"])
         self.log.event("submission_status", "research")
-        self.log.event("cache_clear", False)  # nothing is flushed here: said, not pretended
+        if config.clear_caches and self.framework.rank() == 0:
+            machine.clear_caches()
+        self.log.event("cache_clear", config.clear_caches)
         self.log.start("init_start")
         self.log.event("seed", config.seed)
         for key, value in self.benchmark.log_values(
@@ -110,9 +117,12 @@ class Run:
         return self
 
     def __exit__(self, kind, error, traceback):
-        if kind is None:
-            self._finish()
-        self.log.close()
+        try:
+            self.saving.wait()
+            if kind is None:
+                self._finish()
+        finally:
+            self.log.close()
         if self.lock:
             self.lock.release()
 
@@ -146,6 +156,7 @@ class Run:
         if at.run_start is None:
             self.framework.synchronize()
             self._save()  # so that a run killed early keeps its seed
+            self.saving.wait()
             self.log.end("init_stop")
             at.run_start = time.time()
             at.init_seconds = at.run_start - self.started
@@ -186,8 +197,12 @@ class Run:
         if self.line.due():
             self.line.show(self._progress())
         every = self.config.checkpoint_every_steps
-        if every and self.position.step % every == 0:
-            self._save()
+        minutes = self.config.checkpoint_every_minutes
+        if (every and self.position.step % every == 0) or (
+            minutes and time.monotonic() - self.saved_at > 60 * minutes
+        ):
+            with self.meter.paused():
+                self._save()
 
     def evaluate(self, predict, batches):
         """Ends an epoch; where the rules want it, scores the whole evaluation set."""
@@ -274,7 +289,9 @@ class Run:
             "log_position": log_position,
             "config": dataclasses.asdict(self.config),
         }
-        checkpoint.save(self.checkpoints, self.trainer.state(), position)
+        # A copy on the host is written beside the training, not in front of it.
+        self.saving.start(self.checkpoints, self.trainer.state(), position)
+        self.saved_at = time.monotonic()
 
     def _progress(self):
         at, meter, num_epochs = self.position, self.meter, self.config.num_epochs
@@ -295,6 +312,7 @@ class Run:
         at, config = self.position, self.config
         if not self.log.ended():  # where nothing was left to do but this
             self.log.end("run_stop", status=at.status)
+        own_seconds = sum(self.framework.gather(machine.own_seconds())) - self.own_before
         if self.rank != 0:
             return
         seconds, values = at.curve[-1]["seconds"], at.curve[-1]["quality"]
@@ -317,7 +335,8 @@ class Run:
                 "peak_memory_bytes": self.framework.peak_memory_bytes(),
                 "num_processes": self.framework.world_size(),
                 "versions": self.framework.describe(),
-                "system": run_folder.system_description(),
+                "system": machine.system_description(),
+                "load": {"before": self.load.before, "others": self.load.others(own_seconds)},
                 "commit": run_folder.commit(),
                 "config": dataclasses.asdict(config),
                 "resumed": at.resumed,
@@ -330,6 +349,35 @@ class Run:
             f"{quality},{at.status}",
             flush=True,
         )
+
+
+class Saving:
+    """Writes one checkpoint at a time in a thread; the next one waits for it."""
+
+    def __init__(self):
+        self.thread = None
+        self.error = None
+
+    def start(self, folder, state, position):
+        """Begins to write.  Raises what went wrong with the one before."""
+        self.wait()
+        self.thread = threading.Thread(target=self._save, args=(folder, state, position))
+        self.thread.start()
+
+    def wait(self):
+        """Until all is written.  Raises what went wrong."""
+        if self.thread:
+            self.thread.join()
+            self.thread = None
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+
+    def _save(self, folder, state, position):
+        try:
+            checkpoint.save(folder, state, position)
+        except Exception as error:  # of whatever kind: `wait` raises it where it is seen
+            self.error = error
 
 
 def position_of(saved, metrics, path):

@@ -12,7 +12,6 @@ import fcntl
 import glob
 import json
 import os
-import platform
 import subprocess
 import time
 
@@ -34,7 +33,9 @@ MAY_CHANGE_ON_RESUME = (
     "framework",
     "num_epochs",
     "target",
+    "checkpoint_every_minutes",
     "checkpoint_every_steps",
+    "clear_caches",
 )
 
 
@@ -174,23 +175,6 @@ def read_json(path):
     if len(text) > MAX_RESULT:
         raise ValueError(f"more than {MAX_RESULT:,} characters")
     return json.loads(text)
-
-
-def system_description():
-    """{processor, cores, memory_gib, operating_system, python} of this machine."""
-    processor = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as opened:
-            names = [line.partition(":")[2].strip() for line in opened if "model name" in line]
-        processor = names[0] if names else processor
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "processor": processor,
-        "cores": os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "operating_system": platform.platform(),
-        "python": platform.python_version(),
-    }
 
 
 def commit():

@@ -16,7 +16,8 @@ from time import perf_counter
 
 import numpy as np
 
-from common.run_folder import commit, system_description
+from common.machine import system_description
+from common.run_folder import commit
 
 # The range of n draws misses their true median with a probability of 2^(1 - n): 6 % where n is 5.
 # With fewer rounds no resampling of them gives an interval of 95 %.

@@ -183,7 +183,7 @@ def test_an_application_says_itself_of_its_quick_profile(application):
     fields = {field.name for field in dataclasses.fields(config)}
     assert set(facts.free_fields) <= fields - set(FREE_FIELDS)
 
-    values = facts.log_values(config)
+    values = facts.log_values(config, 1)
     for name in ("global_batch_size", "train_samples", "eval_samples",
                  "gradient_accumulation_steps"):
         assert isinstance(values[name], int) and values[name] > 0, name

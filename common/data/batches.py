@@ -7,6 +7,7 @@ same set of examples whoever reads it, and reading can start at any batch.
 import functools
 import logging
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -130,9 +131,17 @@ def dealt(indices: Sequence[np.ndarray], rank: int, world_size: int) -> list[np.
     return [indices[number] for number in range(rank, len(indices), world_size)]
 
 
-@functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
+_shuffling = threading.Lock()
+
+
 def permutation(num_examples: int, epoch: int, seed: int) -> np.ndarray:
     """int [num_examples]: the order of an epoch, in the smallest type that does."""
+    with _shuffling:  # the cache alone would let each thread of a reader make it
+        return _permutation(num_examples, epoch, seed)
+
+
+@functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
+def _permutation(num_examples, epoch, seed):
     order = np.arange(num_examples, dtype=np.min_scalar_type(-num_examples))
     np.random.default_rng([seed, epoch]).shuffle(order)
     return order

@@ -257,7 +257,7 @@ def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     on_gpu = paddle.device.get_device().startswith("gpu")
     device = paddle.device.cuda.get_device_name() if on_gpu else "cpu"
-    names = ("OMP_", "MKL_", "MALLOC_", "FLAGS_")
+    names = ("OMP_", "KMP_", "MKL_", "MALLOC_", "FLAGS_")
     return {
         "framework": "paddlepaddle",
         "version": paddle.__version__,

@@ -219,7 +219,7 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     device = torch.cuda.get_device_name(_device) if _device.type == "cuda" else "cpu"
-    names = ("OMP_", "MKL_", "MALLOC_")
+    names = ("OMP_", "GOMP_", "MKL_", "MALLOC_")
     return {
         "framework": "pytorch",
         "version": torch.__version__,

@@ -258,7 +258,7 @@ def describe():
     gpus = tf.config.get_visible_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     device = details.get("device_name", "cpu")
-    names = ("OMP_", "TF_", "MALLOC_")
+    names = ("OMP_", "TF_CPP_", "TF_ENABLE_", "TF_XLA_", "TF_NUM_", "TF_CUDNN_", "MALLOC_")
     return {
         "framework": "tensorflow",
         "version": tf.__version__,

@@ -161,8 +161,9 @@ def record(facts, implementations, folders, device):
         command = [IN_ENVIRONMENT, facts.application, one.framework, "-m", "common.parity.record",
                    facts.application, one.name, one.module, device, *map(os.path.abspath, folders)]
         children[one.name] = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+            command, env=os.environ | {"DEVICE": device}, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
     said = {name: child.communicate()[1] for name, child in children.items()}
     for name, child in children.items():
         if child.returncode:

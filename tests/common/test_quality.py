@@ -1,5 +1,6 @@
 """Targets of one metric and of several, and when they are met."""
 
+import dataclasses
 import math
 
 import pytest
@@ -75,3 +76,12 @@ def test_values_of_records():
 def test_a_log_has_a_number_or_upper_case_names():
     assert logged({"accuracy": 0.5}) == 0.5
     assert logged({"bbox": 0.25, "segm": 0.125}) == {"BBOX": 0.25, "SEGM": 0.125}
+
+
+def test_where_the_target_itself_is_not_enough():
+    strict = dataclasses.replace(quality("accuracy"), strictly=True)
+    assert not strict.met({"accuracy": 0.906}, {"accuracy": 0.906})
+    assert strict.met({"accuracy": 0.90604}, {"accuracy": 0.906})
+    lower = dataclasses.replace(strict, higher_is_better=False)
+    assert not lower.met({"accuracy": 0.2}, {"accuracy": 0.2})
+    assert lower.met({"accuracy": 0.1}, {"accuracy": 0.2})

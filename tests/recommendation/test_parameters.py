@@ -63,7 +63,7 @@ def test_the_points_of_parity_lie_in_forward_order():
 
 def test_counts_of_the_reference():
     assert configs.num_train_examples(REFERENCE) == 99_308_850
-    values = log_values(REFERENCE)
+    values = log_values(REFERENCE, 1)
     assert values["train_samples"] == 99_308_850 and values["eval_samples"] == 138_493
     assert (values["opt_adam_epsilon"], values["opt_base_learning_rate"]) == (1e-8, 0.0005)
     assert {learning_rate(REFERENCE, step) for step in (0, 10**6)} == {0.0005}

@@ -73,4 +73,4 @@ def test_numbers_that_do_not_fit_are_refused(changes, words):
 def test_the_profiles_fit(profile):
     assert check(profile) is profile
     counted = dataclasses.replace(profile, num_train_reviews=10, num_eval_reviews=10)
-    assert log_values(counted)["opt_base_learning_rate"] == 0.0005
+    assert log_values(counted, 1)["opt_base_learning_rate"] == 0.0005

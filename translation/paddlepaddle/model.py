@@ -89,7 +89,7 @@ class Attention(nn.Layer):
         keys, values = memory or self.keys_and_values(normed)
         queries = self.heads(self.query(normed))
         seen = F.scaled_dot_product_attention(
-            queries, keys, values, mask, dropout_p=dropout, is_causal=mask is None
+            queries, keys, values, mask, dropout_p=dropout, is_causal=causal
         )
         seen = self.output(seen.flatten(2))  # [B, T, D]
         return x + drop(seen, dropout)

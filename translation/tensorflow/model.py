@@ -91,10 +91,11 @@ class Attention(tf.Module):
         queries = self.heads(self.query(normed))
         scores = tf.matmul(queries * keys.shape[3] ** -0.5, keys, transpose_b=True)
         scores = tf.cast(scores, dtype())  # [B, H, T, S]
-        if mask is None:
+        if causal:
             earlier = tf.linalg.band_part(tf.ones(tf.shape(scores)[2:], scores.dtype), -1, 0)
             mask = (1.0 - earlier) * MASKED  # [T, T]
-        weights = drop(tf.nn.softmax(scores + mask), dropout)  # [B, H, T, S]
+        scores = scores if mask is None else scores + mask
+        weights = drop(tf.nn.softmax(scores), dropout)  # [B, H, T, S]
         weights = tf.cast(weights, values.dtype)
         seen = tf.transpose(tf.matmul(weights, values), [0, 2, 1, 3])  # [B, T, H, D / H]
         seen = self.output(tf.reshape(seen, tf.shape(x)))  # [B, T, D]

@@ -14,7 +14,7 @@ QUALITY = Quality(
 )
 
 
-def log_values(config):
+def log_values(config, num_processes):
     """The hyperparameters by their MLLOG names, for the log."""
     return {
         "global_batch_size": config.batch_size,

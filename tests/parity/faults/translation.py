@@ -72,8 +72,8 @@ class TargetsBeginWithTheEndOfASentence(Trainer):
 
 
 class SeesLaterPlaces(model.Attention):
-    def forward(self, x, memory, mask, dropout):
-        return super().forward(x, memory, x.new_zeros([1, 1, 1, 1]), dropout)
+    def forward(self, x, memory, mask, causal, dropout):
+        return super().forward(x, memory, mask, False, dropout)
 
 
 class LaterTargetsAreSeen(Trainer):

@@ -1,0 +1,89 @@
+"""The machine of a run: what it is, its caches, and what else it does meanwhile."""
+
+import os
+import platform
+
+from common.errors import UserError
+
+DROP_CACHES = "/proc/sys/vm/drop_caches"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def system_description():
+    """{processor, cores, memory_gib, operating_system, python} of this machine."""
+    processor = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as opened:
+            names = [line.partition(":")[2].strip() for line in opened if "model name" in line]
+        processor = names[0] if names else processor
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": processor,
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "operating_system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def clear_caches():
+    """Empties the system's caches of files.  Raises UserError where that is not permitted."""
+    os.sync()
+    try:
+        with open(DROP_CACHES, "w") as opened:
+            opened.write("3")
+    except OSError as error:
+        raise UserError(f"--clear_caches: {DROP_CACHES}: {error.strerror}. It needs root on the "
+                        "host itself; leave it out for a run that is not to be closed.") from None
+
+
+class Load:
+    """How busy others keep the cores, from the start on.  Where /proc is missing, None says so.
+
+    roots: pids of the processes whose work is the run's own, with all that they start.
+    """
+
+    def __init__(self):
+        self.before = os.getloadavg()[0]     # processes that want to run, over the last minute
+        self.busy = busy_seconds()
+        self.started = os.times().elapsed
+
+    def others(self, own_seconds):
+        """The share of all cores that others used, 0 to 1.  own_seconds: of the run itself."""
+        if self.busy is None:
+            return None
+        busy = busy_seconds() - self.busy
+        available = (os.times().elapsed - self.started) * os.cpu_count()
+        return min(1.0, max(0.0, busy - own_seconds) / max(available, 1e-9))
+
+
+def busy_seconds():
+    """CPU seconds of all processes since the machine started; None without /proc."""
+    if not os.path.exists("/proc/stat"):
+        return None
+    with open("/proc/stat") as opened:
+        user, nice, system, _, _, irq, softirq = map(int, opened.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def own_seconds():
+    """CPU seconds of this process and all that descends from it, the ended ones included."""
+    if not os.path.exists("/proc/self/stat"):
+        return sum(os.times()[:4])
+    parents, seconds = {}, {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                with open(f"/proc/{name}/stat") as opened:
+                    fields = opened.read().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            parents[int(name)] = int(fields[1])
+            seconds[int(name)] = sum(map(int, fields[11:15])) / TICKS
+    total = 0.0
+    for pid in parents:
+        ancestor = pid
+        while ancestor not in (os.getpid(), 0, None):
+            ancestor = parents.get(ancestor)
+        total += seconds[pid] if ancestor == os.getpid() else 0.0
+    return total
