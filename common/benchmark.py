@@ -3,7 +3,7 @@
 An application is a folder with a benchmark.py and a config.py, in this repository or in a folder
 that PYTHONPATH names.  Beside BENCHMARK it offers, each under its one name:
 
-    config.py      Config, QUICK, REFERENCE, check(config), learning_rate(config, step)
+    config.py      Config, QUICK, REFERENCE, PROFILES, check(config), learning_rate(config, step)
     data.py        prepare(config), batches(config, split, epoch), parity_batches(config, num_steps)
     parameters.py  specification(config), points(config), initial_parameters(config)
     files.py       TERMS, ARCHIVES, unpack(archives, folder)

@@ -43,7 +43,7 @@ def parse(arguments, usage="usage: run_and_time.sh [flags]"):
     application, framework = arguments[:2]
     module = benchmark.module(application, "config")
     values = options.parse_flags(arguments[2:])
-    config = options.parse({"quick": module.QUICK, "reference": module.REFERENCE}, values)
+    config = options.parse(module.PROFILES, values)
     config = dataclasses.replace(config, application=application, framework=framework)
     layout = layout_of(values)
     if config.resume:

@@ -105,7 +105,7 @@ def define_flags():
     def define(define_flag, name, explanation, **more):
         define_flag(name, None, explanation, flag_values=values, **more)
 
-    flags.DEFINE_enum("profile", "quick", ["quick", "reference"], "which benchmark", values)
+    flags.DEFINE_string("profile", "quick", "quick, reference, or another of config.py", values)
     define(flags.DEFINE_integer, "seed", "random seed; default: the clock", lower_bound=0)
     define(flags.DEFINE_string, "data_dir", "folder of the dataset; default: embedded data")
     define(flags.DEFINE_string, "output_dir", "run folder: log, result, checkpoints")
@@ -141,9 +141,11 @@ def parse_flags(argv):
 def parse(profiles, values):
     """The config that a command line asks for.
 
-    profiles: {"quick": Config, "reference": Config}.  values: the flags', by parse_flags.
+    profiles: {"quick": Config, "reference": Config, ...}.  values: the flags', by parse_flags.
     Raises UserError for an unknown field or value.
     """
+    if values.profile not in profiles:
+        raise UserError(f"--profile={values.profile}: expected one of {', '.join(profiles)}.")
     config = profiles[values.profile]
     changes = {}
     for name in ("seed", "data_dir", "output_dir", "device", "precision", "compile", "resume",

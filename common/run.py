@@ -402,10 +402,11 @@ def position_of(saved, metrics, path):
 
 
 def division(config, facts):
-    """closed where the config is REFERENCE but for what the rules leave free, else open."""
-    if not facts.closed:
+    """closed where the config is its profile's but for what the rules leave free, else open."""
+    profiles = benchmark.module(config.application, "config").PROFILES
+    if not facts.closed or config.profile not in profiles or config.profile == "quick":
         return "open"
-    reference = benchmark.module(config.application, "config").REFERENCE
+    reference = profiles[config.profile]
     free = {*FREE_FIELDS, *facts.free_fields}
     names = [field.name for field in dataclasses.fields(config) if field.name not in free]
     same = all(getattr(config, name) == getattr(reference, name) for name in names)

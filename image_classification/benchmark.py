@@ -1,7 +1,7 @@
 """What the suite must know of image_classification: ResNet-50 on ImageNet."""
 
 from common.benchmark import Benchmark
-from image_classification.config import FREE_FIELDS
+from image_classification.config import FREE_FIELDS, peak_learning_rate
 from image_classification.quality import QUALITY
 
 # Norm of the difference over the norm, of each tensor; about ten times what was seen.  In fp32 a
@@ -36,7 +36,7 @@ def rule_set(log):
 def log_values(config, num_processes):
     """The hyperparameters by their MLLOG names (mlperf_logging.mllog.constants), for the log."""
     steps_per_epoch = config.num_train_images / config.batch_size
-    peak = config.learning_rate_per_256 * config.batch_size / 256
+    peak = peak_learning_rate(config)
     values = {
         "global_batch_size": config.batch_size,
         "train_samples": config.num_train_images,

@@ -32,7 +32,8 @@ class Config(Options):
     expansion: Width = 4                              # a block gives expansion x width channels
     batch_norm_momentum: Share = 0.9                  # share of the old value
     batch_norm_epsilon: Positive = 1e-5
-    classifier_stddev: Amount = 0.01                  # v0.6; v0.5 had Glorot uniform
+    classifier_initial: str = "normal"                # normal (v0.6) or glorot (v0.5)
+    classifier_stddev: Amount = 0.01                  # of normal
 
     # Loss and optimizer.
     label_smoothing: Share = 0.0
@@ -44,9 +45,11 @@ class Config(Options):
     eval_batch_size: Size = 256                       # global; changes speed, not numbers
 
     # Learning rate.  sgd: 0.128 per 256 images, divided by ten at the boundaries (v0.5).
-    # lars: polynomial decay of power 2 to end_learning_rate (v0.6).
+    # lars: polynomial decay of power 2 to end_learning_rate; its peak by the batch (v0.6).
     schedule: str = "step"                            # step or polynomial
-    learning_rate_per_256: Amount = 0.128
+    learning_rate_per_256: Amount = 0.128             # of sgd
+    lars_batches: tuple[Size, ...] = (8192, 16384, 32768)    # below each, one of lars_rates
+    lars_rates: tuple[Amount, ...] = (5.0, 10.0, 25.0, 32.0)  # the last from there on
     warmup_epochs: Amount = 5.0                       # linear from 0
     boundary_epochs: tuple[Amount, ...] = (30.0, 60.0, 80.0, 90.0)
     decay_factor: Share = 0.1
@@ -60,7 +63,6 @@ REFERENCE = Config(
     num_epochs=100,
     evaluate_every_epochs=4,
     evaluate_first_epoch=4,
-    checkpoint_every_steps=1000,
     workers=4,
 )
 
@@ -72,7 +74,6 @@ QUICK = replace(
     num_epochs=20,
     evaluate_every_epochs=1,
     evaluate_first_epoch=1,
-    checkpoint_every_steps=0,
     workers=0,
     num_classes=10,
     num_train_images=None,
@@ -89,6 +90,18 @@ QUICK = replace(
     boundary_epochs=(8.0, 16.0, 24.0, 28.0),
 )
 
+# The later rounds' recipe: v0.6, its peak and warm-up for batches below 8,192.  From 32,768 on its
+# table has 14 epochs of warm-up: --set warmup_epochs=14.
+LARS = replace(
+    REFERENCE,
+    profile="lars",
+    optimizer="lars",
+    schedule="polynomial",
+    batch_size=4096,
+)
+
+PROFILES = {"quick": QUICK, "reference": REFERENCE, "lars": LARS}
+
 # Free in the closed division: v0.5's and v0.7's tables of hyperparameters; the log's checker holds
 # what they ask of each.
 FREE_FIELDS = (
@@ -97,6 +110,7 @@ FREE_FIELDS = (
     "optimizer",
     "schedule",
     "learning_rate_per_256",
+    "lars_rates",
     "warmup_epochs",
     "boundary_epochs",
     "decay_epochs",
@@ -127,12 +141,26 @@ def check(config):
         raise UserError(
             f"blocks={config.blocks}, widths={config.widths}: expected as many of each."
         )
-    for name, known in (("optimizer", ("sgd", "lars")), ("schedule", ("step", "polynomial"))):
+    if len(config.lars_rates) not in (1, len(config.lars_batches) + 1):
+        raise UserError(
+            f"lars_rates={config.lars_rates}: expected one more than of lars_batches, or one alone."
+        )
+    words = {"optimizer": ("sgd", "lars"), "schedule": ("step", "polynomial"),
+             "classifier_initial": ("normal", "glorot")}  # fmt: skip
+    for name, known in words.items():
         if getattr(config, name) not in known:
             raise UserError(
                 f"{name}={getattr(config, name)}: expected one of {', '.join(known)}."
             )
     return config
+
+
+def peak_learning_rate(config):
+    """The learning rate at the end of the warm-up."""
+    if config.optimizer == "lars":
+        place = sum(config.batch_size >= batch for batch in config.lars_batches)
+        return config.lars_rates[min(place, len(config.lars_rates) - 1)]
+    return config.learning_rate_per_256 * config.batch_size / 256
 
 
 def learning_rate(config, step):
@@ -142,7 +170,7 @@ def learning_rate(config, step):
     divided by ten *after* int(spe * boundary).  lars, v0.6: polynomial of power 2 after the warmup.
     """
     steps_per_epoch = config.num_train_images / config.batch_size
-    peak = config.learning_rate_per_256 * config.batch_size / 256
+    peak = peak_learning_rate(config)
     warmup_steps = int(config.warmup_epochs * steps_per_epoch)
     if config.schedule == "polynomial":
         if step <= warmup_steps and warmup_steps:

@@ -61,7 +61,7 @@ def specification(config):
             batch_norm(f"{block}.shortcut_norm", out_channels)
     features = config.widths[-1] * config.expansion
     parameters["classifier.weight"] = Parameter(
-        (config.num_classes, features), "weight", "normal", True, True
+        (config.num_classes, features), "weight", config.classifier_initial, True, True
     )
     parameters["classifier.bias"] = Parameter(
         (config.num_classes,), "plain", "zeros", True, True
@@ -103,6 +103,9 @@ def initial_value(config, parameter, rng):
         return np.ones(parameter.shape, np.float32)
     if parameter.initial == "normal":
         return rng.normal(0.0, config.classifier_stddev, parameter.shape).astype(np.float32)
+    if parameter.initial == "glorot":  # uniform, Glorot and Bengio 2010, eq. 16
+        limit = np.sqrt(6.0 / sum(parameter.shape))
+        return rng.uniform(-limit, limit, parameter.shape).astype(np.float32)
     fan_in = np.prod(parameter.shape[1:])
     # 0.8796: the standard deviation of a unit normal cut off at two sigma.
     stddev = np.sqrt(1.0 / fan_in) / 0.87962566103423978

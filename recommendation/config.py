@@ -40,7 +40,6 @@ REFERENCE = Config(
     profile="reference",
     target=0.635,
     num_epochs=20,
-    checkpoint_every_steps=5000,
 )
 
 # About a minute on two cores, without a network connection: see README.md, "Quick".
@@ -49,7 +48,6 @@ QUICK = replace(
     profile="quick",
     target=0.65,
     num_epochs=20,
-    checkpoint_every_steps=0,
     num_ratings=None,
     num_users=None,
     num_items=None,
@@ -60,6 +58,8 @@ QUICK = replace(
     batch_size=1024,
     eval_batch_size=512,
 )
+
+PROFILES = {"quick": QUICK, "reference": REFERENCE}
 
 # Free in the closed division: v0.5's rules, "Hyperparameters and Optimizer".
 FREE_FIELDS = ("batch_size", "eval_batch_size", "learning_rate", "adam_beta1", "adam_beta2")

@@ -68,6 +68,8 @@ QUICK = replace(
     learning_rate=0.0005,
 )
 
+PROFILES = {"quick": QUICK, "reference": REFERENCE}
+
 # Free in the closed division: the batch, and what changes speed alone.
 FREE_FIELDS = ("batch_size", "eval_batch_size", "block_size", "stream_multiple", "blocks_multiple")
 

@@ -77,6 +77,8 @@ QUICK = replace(
     extra_decode_length=10,
 )
 
+PROFILES = {"quick": QUICK, "reference": REFERENCE}
+
 # The small network of the paper's table 3: --set by hand, or benchmarks/translation.py.
 BASE = replace(REFERENCE, batch_tokens=2048, hidden_size=512, filter_size=2048, num_heads=8)
 

@@ -10,13 +10,13 @@ def with_folder(config, application: str, holds: str, ensure: Callable[[], str])
     """The config with its data_dir: --data_dir, or the quick profile's embedded data.
 
     holds: what the dataset's folder must have in it.  ensure(): gives the embedded data's folder.
-    Raises UserError when the reference profile has no --data_dir.
+    Raises UserError when another profile has no --data_dir.
     """
     if config.data_dir:
         return config
-    if config.profile == "reference":
+    if config.profile != "quick":
         raise UserError(
-            f"the reference profile needs --data_dir=FOLDER with {holds} in it. "
+            f"the {config.profile} profile needs --data_dir=FOLDER with {holds} in it. "
             f"{application}/download_dataset.sh FOLDER fetches it."
         )
     return dataclasses.replace(config, data_dir=ensure())

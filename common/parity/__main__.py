@@ -84,7 +84,7 @@ def define_flags():
     """The command's flags: an absl FlagValues of its own."""
     values = flags.FlagValues()
     flags.DEFINE_integer("steps", 5, "optimizer steps", 1, flag_values=values)
-    flags.DEFINE_enum("profile", "quick", ["quick", "reference"], "which benchmark", values)
+    flags.DEFINE_string("profile", "quick", "quick, reference, or another of config.py", values)
     flags.DEFINE_list("precision", ["fp32"], "of the arithmetic: one, or several by commas",
                       flag_values=values)
     flags.DEFINE_enum("device", "cpu", CHOICES["device"], "where to compute", values)
@@ -131,7 +131,10 @@ def write(facts, values, root):
     if values.record:
         check_new(values.record)
     module = benchmark.module(facts.application, "config")
-    profile = {"quick": module.QUICK, "reference": module.REFERENCE}[values.profile]
+    if values.profile not in module.PROFILES:
+        raise UserError(f"--profile={values.profile}: expected one of "
+                        f"{', '.join(module.PROFILES)}.")
+    profile = module.PROFILES[values.profile]
     config = options.assign(profile, values.set)
     config = dataclasses.replace(config, application=facts.application, seed=values.seed)
     several = len(values.precision) > 1

@@ -69,7 +69,7 @@ def test_a_quick_run_passes_in_the_open_division(application, tmp_path, capsys):
 def test_the_polynomial_schedule_is_judged_by_the_rules_that_know_it(tmp_path, capsys):
     config = dataclasses.replace(
         config_of("image_classification", "REFERENCE", tmp_path), optimizer="lars",
-        schedule="polynomial", learning_rate_per_256=0.625, weight_decay=0.0002, decay_epochs=40.0,
+        schedule="polynomial", lars_rates=(0.625,), weight_decay=0.0002, decay_epochs=40.0,
         num_epochs=4,
     )  # fmt: skip
     finished(config, 0.76)

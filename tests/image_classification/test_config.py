@@ -45,7 +45,8 @@ def test_schedule_of_v05():
 
 
 def test_schedule_of_v06():
-    lars = {"batch_size": 4096, "schedule": "polynomial", "learning_rate_per_256": 10 / 16}
+    lars = {"batch_size": 4096, "schedule": "polynomial", "optimizer": "lars",
+            "lars_rates": (10.0,)}  # fmt: skip
     steps_per_epoch = 1_281_167 / 4096
     warm, end = int(5 * steps_per_epoch), int(90 * steps_per_epoch)
     assert at(warm, **lars) == pytest.approx(10.0)
@@ -54,6 +55,16 @@ def test_schedule_of_v06():
     assert at(end + 10_000, **lars) == pytest.approx(1e-4)
     middle = warm + (end - warm + 1) // 2
     assert at(middle, **lars) == pytest.approx(2.5, rel=0.01)  # (1 - 1/2) squared
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "peak"),
+    [(256, 5.0), (8191, 5.0), (8192, 10.0), (16383, 10.0), (16384, 25.0), (32768, 32.0)],
+)
+def test_peaks_of_lars_are_those_of_the_rounds_table(batch_size, peak):
+    lars = dataclasses.replace(config.LARS, batch_size=batch_size)
+    warm = int(5 * 1_281_167 / batch_size)
+    assert config.learning_rate(lars, warm) == peak == config.peak_learning_rate(lars)
 
 
 @given(step=st.integers(0, 500_000), schedule=st.sampled_from(["step", "polynomial"]))

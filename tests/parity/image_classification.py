@@ -4,8 +4,8 @@ SETTINGS = {
     "quick fp32": ["--steps=5"],
     "quick fp64": ["--steps=5", "--precision=fp64"],
     "later recipe": ["--steps=4", "--precision=fp64", "--set=optimizer=lars",
-                     "--set=schedule=polynomial", "--set=warmup_epochs=0.02",
-                     "--set=label_smoothing=0.1"],
+                     "--set=lars_rates=0.01", "--set=schedule=polynomial",
+                     "--set=warmup_epochs=0.02", "--set=label_smoothing=0.1"],
     "full size": ["--steps=1", "--profile=reference", "--set=batch_size=4"],
     # Twelve steps, across an epoch's end, at half the width, with coefficients that float32 holds:
     # PaddlePaddle keeps some of them in float32 even where the arithmetic is float64.

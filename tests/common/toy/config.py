@@ -30,3 +30,5 @@ def check(config):
 def learning_rate(config, step):
     """Learning rate of an optimizer step, counted from 0."""
     return config.learning_rate
+
+PROFILES = {"quick": QUICK, "reference": REFERENCE}
