@@ -54,6 +54,7 @@ FIELDS = {
     "versions": dict,
     "system": dict,
     "config": dict,
+    "load": dict,
     "commit": (str, type(None)),
 }
 
@@ -65,11 +66,16 @@ def odd_field(result):
     for name, kind in FIELDS.items():
         if name not in result or not isinstance(result[name], kind):
             return name
+        if name == "load" and not isinstance(result[name].get("others"), (*NUMBER, type(None))):
+            return name
         if name in ("quality", "target") and not (
             result[name] and all(isinstance(value, NUMBER) for value in result[name].values())
         ):
             return name
     return None
+
+
+MAX_OTHERS = 0.1  # share of the cores that others may use during a run
 
 
 def statistic(needed, runs):
@@ -145,6 +151,12 @@ def statistics(results):
             # Runs of another commit, precision, machine and so on are another result.
             seeds = f", seeds {', '.join(str(run['seed']) for run in runs)}"
             yield f"{heading}{seeds if len(parts) > 1 else ''}: {words}"
+    for result in results:
+        others = result["load"]["others"]
+        if others is not None and others > MAX_OTHERS:
+            words = " ".join(result[name] for name in ("application", "framework"))
+            yield (f"warning: {words}, seed {result['seed']}: others used {others:.0%} of the "
+                   "cores: no result")
 
 
 def main(places):

@@ -1,15 +1,18 @@
 """Two processes on loopback, through each framework's own launcher, do what one process does."""
 
+import os
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
-from common import benchmark, run_folder
+from common import benchmark, processes, run_folder
 from common import command as command_line
 from common.command import FRAMEWORKS
 from tests.cells import CELLS, cell, script
-from tests.end_to_end.runs import in_order, judged, tiny
+from tests.conftest import ROOT
+from tests.end_to_end.runs import in_order, judged, last_state, tiny
 
 EACH_CELL = pytest.mark.parametrize(("application", "framework_name"), CELLS)
 
@@ -102,6 +105,45 @@ def test_they_resume_and_succeed(application, framework_name, ran, tiny_data, co
     assert len(done.stdout.splitlines()) == 1, done.stdout
     assert done.stdout.endswith(",success\n")
     assert judged(tmp_path)
+
+
+@pytest.mark.parametrize("application", ["recommendation"])
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_two_hosts_compute_what_one_process_does(
+    application, framework_name, ran, tiny_data, tmp_path
+):
+    """Two hosts of one process each, both of them this one."""
+    ports = [processes.free_port() for _ in range(3)]
+    flags = [*tiny(application, tiny_data(application)), "--precision=fp64", "--max_epochs=1",
+             "--nodes=2", f"--master=127.0.0.1:{ports[0]}", f"--output_dir={tmp_path}/run"]
+    environment = os.environ | {"TF_HOSTS": f"127.0.0.1:{ports[1]},127.0.0.1:{ports[2]}"}
+    hosts = [
+        subprocess.Popen([script(application, framework_name), *flags, f"--node_rank={rank}"],
+                         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                         text=True)
+        for rank in range(2)
+    ]  # fmt: skip
+    said = [host.communicate() for host in hosts]
+    assert [host.returncode for host in hosts] == [2, 2], said
+    assert [out.count("RESULT,") for out, _ in said] == [1, 0]
+    assert [err for _, err in said] == ["", ""]
+    one = ran(application, framework_name, "one")
+    found = last_state(tmp_path / "run")
+    for name, expected in last_state(one.folder).items():
+        assert_close(expected, found[name], name)
+
+
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_processes_weigh_by_their_examples(framework_name, ran, tiny_data, command, tmp_path):
+    """Three processes share a batch that three does not divide."""
+    application = "recommendation"
+    flags = [*tiny(application, tiny_data(application)), "--precision=fp64", "--max_epochs=1"]
+    command(script(application, framework_name), *flags, "--processes=3",
+            f"--output_dir={tmp_path}/run", check=False)
+    one = ran(application, framework_name, "one")
+    found = last_state(tmp_path / "run")
+    for name, expected in last_state(one.folder).items():
+        assert_close(expected, found[name], name)
 
 
 def config_of(application, tiny_data):
