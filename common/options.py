@@ -127,7 +127,7 @@ def parse_flags(argv):
         rest = values(["", *argv])[1:]
     except flags.Error as error:
         message = " ".join(str(error).split()).removeprefix("flag ")
-        raise UserError(f"{message} See README.md for the flags.") from None
+        raise UserError(f"{message.rstrip('.')}. See README.md for the flags.") from None
     if rest:
         raise UserError(f"{rest[0]!r}: not a flag. Flags look like --seed=1.")
     return values
