@@ -1,4 +1,5 @@
-# Names for commands that exist: see README.md and CONTRIBUTING.md.
+# Names for commands that exist: see README.md and CONTRIBUTING.md.  lint and tables take .venv/neutral,
+# which tests/run.sh makes.
 .PHONY: test fast timing lint tables results
 
 test:

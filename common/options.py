@@ -32,14 +32,14 @@ class Bounds:
 
 # The types of a config's numbers, by what they may be.
 Count = Annotated[int, Bounds(1, 10**9)]             # of examples, steps, epochs, attempts
-Whole = Annotated[int, Bounds(0, 10**9)]             # where none is a number too
+Whole = Annotated[int, Bounds(0, 10**9)]             # 0 is allowed
 Size = Annotated[int, Bounds(1, 1 << 22)]            # of a batch, a picture, a vocabulary
 Width = Annotated[int, Bounds(1, 1 << 16)]           # of a layer
 Depth = Annotated[int, Bounds(1, 1000)]              # layers, heads, beams
 Positive = Annotated[float, Bounds(0.0, 1e9, above=True)]
-Amount = Annotated[float, Bounds(0.0, 1e9)]          # where none is a number too
+Amount = Annotated[float, Bounds(0.0, 1e9)]          # 0 is allowed
 Share = Annotated[float, Bounds(0.0, 1.0)]
-Decay = Annotated[float, Bounds(0.0, 1.0 - 1e-6)]    # where all would leave nothing
+Decay = Annotated[float, Bounds(0.0, 1.0 - 1e-6)]    # below 1
 Processes = Annotated[int, Bounds(0, 256)]
 Threads = Annotated[int, Bounds(1, 256)]
 Seed = Annotated[int, Bounds(0, (1 << 63) - 1)]
@@ -60,7 +60,7 @@ class Options:
     threads: Threads = 2                # data threads when there are no workers
     resume: bool = False
     target: float | str = 0.0           # the quality that ends the run; "one=0.3,other=0.2"
-    num_epochs: Count = 1               # the run is aborted after as many
+    num_epochs: Count = 1               # the run is aborted after this many
     evaluate_every_epochs: Count = 1
     evaluate_first_epoch: Count = 1     # MLPerf's evaluation offset, counted from 1
     checkpoint_every_minutes: Amount = 10.0   # beside the one after each epoch; 0: none
@@ -132,7 +132,7 @@ def parse_flags(argv):
         rest = values(["", *argv])[1:]
     except flags.Error as error:
         message = " ".join(str(error).split()).removeprefix("flag ")
-        raise UserError(f"{message} See README.md for the flags.") from None
+        raise UserError(f"{message.rstrip('.')}. See README.md for the flags.") from None
     if rest:
         raise UserError(f"{rest[0]!r}: not a flag. Flags look like --seed=1.")
     return values

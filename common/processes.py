@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from common.errors import UserError
+from common.errors import ABORTED, UserError
 
 LAUNCHED = "LAUNCHED"  # set in the environment of what `start` starts
 
@@ -40,7 +40,7 @@ def wait_for_all(children):
     """
     try:
         while any(child.poll() is None for child in children):
-            if any(child.returncode not in (None, 0, 2) for child in children):
+            if any(child.returncode not in (None, 0, ABORTED) for child in children):
                 break
             time.sleep(0.05)
         time.sleep(0.2 * any(child.poll() is None for child in children))  # to say what they know

@@ -92,7 +92,7 @@ def once(shared):
 
 @pytest.fixture(scope="session")
 def real_data():
-    """Folder of the small real datasets; see README.md, "Tests"."""
+    """Folder of the small real datasets: see CONTRIBUTING.md."""
     folder = os.environ.get("REAL_DATA_DIR")
     if not folder:
         pytest.skip("REAL_DATA_DIR is not set: no real data here")

@@ -46,7 +46,7 @@ session() {
         "${places[@]}" "$@" || ended=$?
     echo "$ended" > "$reports/$name.status"
 }
-units="tests --ignore=tests/parity --ignore=tests/end_to_end --ignore=tests/timing"
+units="tests/test_structure.py tests --ignore=tests/parity --ignore=tests/end_to_end --ignore=tests/timing"
 # Two workers of one thread each.  Threads of OpenMP that wait longer take the other's core.
 side_by_side=(-n 2 --dist=loadgroup)
 if [ "$tier" = timing ]; then

@@ -35,12 +35,16 @@ class Config(Options):
     num_layers: Depth = 6                             # of the encoder, and of the decoder
     max_positions: Size = 1024                        # pieces; no sentence is decoded to more
     dropout: Decay = 0.1                              # of sublayers, attention weights, ReLU
-    label_smoothing: Decay = 0.1      # Optimizer.
+    label_smoothing: Decay = 0.1
+
+    # Optimizer.
     learning_rate: Amount = 2.0                       # times hidden_size^-0.5, see below
     warmup_steps: Count = 16_000
     adam_beta1: Decay = 0.9
     adam_beta2: Decay = 0.997
-    adam_epsilon: Positive = 1e-9   # Decoding.
+    adam_epsilon: Positive = 1e-9
+
+    # Decoding.
     beam_size: Depth = 4
     alpha: Amount = 0.6                               # length penalty; Wu et al. 2016, eq. 14
     extra_decode_length: Width = 50                   # pieces more than the source has

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 import typing
 
@@ -323,16 +324,15 @@ def test_an_interruption_is_told_in_one_line(capsys):
 def test_a_launched_process_ends_with_its_launcher(tmp_path):
     """Killed by a signal that nothing can catch."""
     code = """
-import sys, time
+import os, sys, time
 from common import processes
 child = processes.start([sys.executable, "-c", "from common.processes import end_with_parent; "
-    "end_with_parent(); print('up', flush=True); import time; time.sleep(60)"], {})
+    "end_with_parent(); print('up', flush=True); import time; time.sleep(60)"], os.environ.copy())
 print(child.pid, flush=True)
 time.sleep(60)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    code = code.replace("], {})", "], __import__('os').environ.copy())")
-    with subprocess.Popen(["python3", "-c", code], cwd=tmp_path, env=environment,
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment,
                           stdout=subprocess.PIPE, text=True) as launcher:
         lines = [launcher.stdout.readline().strip() for _ in range(2)]
         child = next(int(line) for line in lines if line.isdigit())

@@ -1,10 +1,11 @@
 """Seconds of each cell's quick profile, alone on the machine: ./tests/run.sh timing
 
---seeds=10 runs each cell so often, with seeds 1 to 10; --results=FOLDER gets a folder for each run,
-with result.json and run.log, which `python -m common.results FOLDER` makes a table of.
+--seeds=10 runs each cell so often, with seeds 1 to 10; --results=FOLDER keeps a folder for each run,
+with result.json and run.log: docs/results.sh makes the pages' tables of them.
 """
 
 import json
+import pathlib
 import shutil
 import statistics
 import time
@@ -24,31 +25,24 @@ REACHED = 0.9       # share of the seeds
 @pytest.mark.parametrize(("application", "framework_name"), CELLS)
 def test_quick_is_quick(application, framework_name, command, request, tmp_path):
     seeds = request.config.getoption("--seeds")
+    kept = request.config.getoption("--results")
     results = []
     for seed in range(1, seeds + 1):
-        folder = tmp_path / f"{application}-{framework_name}-quick-{seed}"
+        name = f"{application}-{framework_name}-quick-{seed}"
+        folder = pathlib.Path(kept or tmp_path) / name
         started = time.time()
         done = command(script(application, framework_name), f"--seed={seed}",
                        f"--output_dir={folder}", check=False)
         assert done.returncode in (0, 2), done.stderr
-        keep(folder, request.config.getoption("--results"))
         results.append(run_folder.read_result(folder))
         assert run_start(folder) - started < FIRST_STEP
+        shutil.rmtree(run_folder.checkpoint_folder(folder))
     reached = [result["status"] == "success" for result in results]
     seconds = [result["seconds_to_quality"] for result in results]
     print(f"{sum(reached)} of {seeds} reached the target; seconds: median "
           f"{statistics.median(seconds):.1f}, slowest {max(seconds):.1f}")
     assert sum(reached) >= REACHED * seeds
     assert max(seconds) <= SECONDS
-
-
-def keep(folder, results):
-    """Copies what a run has told into the folder of results, if there is one."""
-    if results:
-        kept = f"{results}/{folder.name}"
-        shutil.rmtree(kept, ignore_errors=True)
-        left_out = shutil.ignore_patterns("checkpoint", "processes", ".lock")
-        shutil.copytree(folder, kept, ignore=left_out)
 
 
 def run_start(folder):
