@@ -13,6 +13,7 @@ import tempfile
 
 from common import benchmark, run_folder
 from common.errors import ABORTED, UserError, printable, told
+from common.files import open_regular
 from common.mllog import Order, parse, written
 
 COMMON_RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules", "common.yaml")
@@ -30,7 +31,7 @@ def read(path):
     if os.path.isdir(path):
         path = run_folder.log_path(path)
     try:
-        with open(path, "rb") as opened:
+        with open_regular(path) as opened:
             lines = opened.read(MAX_LOG + 1).split(b"\n")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Name a run folder or its run.log.") from None

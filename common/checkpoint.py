@@ -15,6 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from common.errors import UserError
+from common.files import require_regular
 
 NAME = re.compile(r"step_\d{10}\.safetensors")
 FORMAT = 1
@@ -100,6 +101,7 @@ def save(folder, state, position):
 def read_position(file):
     """The position in a checkpoint's header.  Raises UserError."""
     try:
+        require_regular(file)
         with safetensors.safe_open(file, "numpy") as opened:
             metadata = opened.metadata() or {}
         if _sum(metadata["run"]) != metadata["sum"]:

@@ -16,6 +16,7 @@ import sys
 from mlperf_logging.mllog.mllog import MLLogger
 
 from common.errors import UserError
+from common.files import open_regular, require_regular
 
 PREFIX = ":::MLLOG "
 
@@ -130,6 +131,7 @@ class RunLog:
         if enabled:
             logger = logging.Logger("mllog", logging.INFO)
             try:
+                require_regular(path, own=True)
                 self.handler = Handler(path)
             except OSError as error:
                 raise UserError(_unwritable(path, error)) from None
@@ -138,7 +140,7 @@ class RunLog:
             self.mllogger = MLLogger(logger, default_stack_offset=2, root_dir=root)
 
     def _follow(self, keep_bytes, cut):
-        with open(self.path, "rb+" if cut else "rb") as opened:
+        with open_regular(self.path, "rb+" if cut else "rb", own=True) as opened:
             kept = opened.read(keep_bytes)
             if len(kept) < keep_bytes:
                 raise UserError(

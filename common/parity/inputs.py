@@ -23,6 +23,7 @@ import safetensors.numpy
 from common import benchmark, options
 from common.checkpoint import save_tensors
 from common.errors import UserError
+from common.files import open_regular, require_regular
 
 MAX_STEPS = 10_000
 
@@ -89,7 +90,7 @@ def read_json(folder):
     """The content of config.json, as it was written.  Raises UserError."""
     path = os.path.join(folder, "config.json")
     try:
-        with open(path, "rb") as opened:
+        with open_regular(path) as opened:
             numbers = json.load(opened)
         if not isinstance(numbers, dict) or numbers.pop("sha256", None) != digest(numbers):
             raise ValueError("not as it was written")
@@ -160,6 +161,7 @@ def header(path, needed=()):
     Raises UserError where it cannot be read, numpy has no such type, or one of the needed lacks.
     """
     try:
+        require_regular(path)
         with safetensors.safe_open(path, "numpy") as opened:
             parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
             found = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}

@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 import typing
 
@@ -347,3 +348,32 @@ time.sleep(60)
         if state == "Z":
             break
         time.sleep(0.05)
+
+
+def pipe_in_place_of(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(("name", "command_line"), [
+    ("run.log", "check_log.main([FOLDER])"),
+    ("result.json", "results.main([FOLDER])"),
+    ("SHA256SUMS", "download.main(['recommendation', FOLDER, '--verify'])"),
+    ("config.json", "parity(['recommendation', 'pytorch', f'--against={FOLDER}'])"),
+    ("run.log", "told(lambda: run_folder.find_resumable(CONFIG))"),
+    (".lock", "told(lambda: run_folder.Lock(FOLDER))"),
+    ("checkpoint/step_0000000001.safetensors", "told(lambda: run_folder.saved_seed(FOLDER))"),
+])  # fmt: skip
+def test_no_command_waits_for_a_pipe(name, command_line, tmp_path):
+    pipe_in_place_of(tmp_path / name)
+    code = ("from common import check_log, command, results, run_folder\n"
+            "from common.data import download\nfrom common.errors import told\n"
+            "from common.parity.__main__ import main as parity\nfrom tests.common import fake\n"
+            f"FOLDER = {str(tmp_path)!r}\nCONFIG = fake.config_of(FOLDER, resume=True)\n"
+            f"raise SystemExit({command_line})")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

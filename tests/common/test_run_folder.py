@@ -205,3 +205,25 @@ def test_a_strangers_checkpoint_is_one_line(change, words, tmp_path):
     checkpoint.save(str(tmp_path / "checkpoint"), fake.Trainer().state(), position)
     with unchanged(tmp_path), pytest.raises(UserError, match=words):
         fake.run(fake.config_of(tmp_path, num_epochs=2, resume=True), [0.5, 0.5])
+
+
+def test_what_the_user_keeps_beside_a_run_stays(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    mine = [tmp_path / "thesis.tmp", tmp_path / "checkpoint" / "mine.tmp"]
+    for path in mine:
+        path.write_text("precious")
+    fake.run(fake.config_of(tmp_path), [0.95])
+    assert [path.read_text() for path in mine] == ["precious", "precious"]
+
+
+@pytest.mark.parametrize("name", ["run.log", ".lock"])
+def test_no_link_leads_a_run_out_of_its_folder(name, tmp_path):
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    folder.mkdir()
+    outside.write_text("precious")
+    (folder / "run.log").write_text("")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(outside)
+    with pytest.raises((UserError, OSError), match="no regular file"):
+        fake.run(fake.config_of(folder, resume=True), [0.95])
+    assert outside.read_text() == "precious"
