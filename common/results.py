@@ -8,7 +8,7 @@ import os
 import sys
 
 from common import benchmark, run_folder
-from common.errors import printable, tell
+from common.errors import is_finite, printable, tell
 
 
 def find(places):
@@ -59,14 +59,19 @@ FIELDS = {
 
 
 def odd_field(result):
-    """The first of FIELDS that a result lacks, or that has another type; None for a good one."""
+    """The first of FIELDS that a result lacks, or that has another type; None for a good one.
+
+    A number is one that a float can hold: JSON's may have any length.
+    """
     if not isinstance(result, dict):
         return "the result"
     for name, kind in FIELDS.items():
         if name not in result or not isinstance(result[name], kind):
             return name
+        if isinstance(result[name], NUMBER) and not is_finite(result[name]):
+            return name
         if name in ("quality", "target") and not (
-            result[name] and all(isinstance(value, NUMBER) for value in result[name].values())
+            result[name] and all(map(is_finite, result[name].values()))
         ):
             return name
     return None
