@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.files import open_regular, require_regular
 
 MAX_STEPS = 10_000
+MAX_CONFIG = 1 << 24  # bytes
 
 LAYOUTS = {
     "weight": "[out, in, space...]",
@@ -91,7 +92,7 @@ def read_json(folder):
     path = os.path.join(folder, "config.json")
     try:
         with open_regular(path) as opened:
-            numbers = json.load(opened)
+            numbers = json.loads(opened.read(MAX_CONFIG))
         if not isinstance(numbers, dict) or numbers.pop("sha256", None) != digest(numbers):
             raise ValueError("not as it was written")
         steps = numbers.get("steps")
@@ -131,6 +132,10 @@ def check(facts, folder, reference, renewed):
     reference: whose dumps must be complete.  renewed: names of those that are recorded anew.
     """
     config, names = read_config(facts, folder), dumps(folder)
+    outputs = os.path.join(folder, "outputs")
+    for path in (outputs, *(os.path.join(outputs, name) for name in recorded(folder))):
+        if os.path.islink(path):  # what is recorded anew would be written elsewhere
+            raise UserError(f"{path}: a link. Put the folder itself there.")
     path = input_path(folder, "parameters")
     shapes = {name: shape for name, (_, shape) in header(path).items()}
     specification = benchmark.module(facts.application, "parameters").specification(config)

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -431,3 +432,14 @@ def test_no_value_is_nested_too_deep(tmp_path, monkeypatch):
         except ZeroDivisionError:
             break
     assert told_so == {"a value is nested too deep"}
+
+
+@pytest.mark.parametrize("name", ["outputs", "outputs/port"])
+def test_no_link_leads_a_record_out_of_its_folder(name, record, tmp_path):
+    folder, outside = tmp_path / "record", tmp_path / "outside"
+    shutil.copytree(record, folder)
+    (folder / name).rename(outside)
+    (folder / name).symlink_to(outside)
+    shown = said(lambda: parity(["recommendation", "pytorch", f"port={__name__}:pytorch",
+                                 f"--against={folder}"]), tmp_path)
+    assert f"{name}: a link" in shown
