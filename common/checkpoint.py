@@ -109,6 +109,9 @@ def read_position(file):
         position = json.loads(metadata["run"])
         if not isinstance(position["format"], int) or not isinstance(position["config"], dict):
             raise ValueError("its header says nothing of a run")
+        seed = position["config"].get("seed")
+        if type(seed) is not int or not 0 <= seed < 1 << 63:
+            raise ValueError("its header has no seed")
     except (OSError, KeyError, TypeError, ValueError, RecursionError,
             safetensors.SafetensorError) as error:
         raise UserError(_damaged(file, error)) from None
@@ -129,7 +132,7 @@ def load(file, expected):
     position = read_position(file)
     try:
         tensors = safetensors.numpy.load_file(file)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, safetensors.SafetensorError) as error:  # numpy has no bfloat16
         raise UserError(_damaged(file, error)) from None
     if digest(tensors) != position["sha256"]:
         raise UserError(_damaged(file, "its sum is wrong"))
