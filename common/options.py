@@ -126,7 +126,7 @@ def parse_flags(argv):
     values = define_flags()
     try:
         rest = values(["", *argv])[1:]
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # --nocompile=1 is a ValueError of absl's
         message = " ".join(str(error).split()).removeprefix("flag ")
         raise UserError(f"{message} See README.md for the flags.") from None
     if rest:
