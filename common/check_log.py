@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 from common import benchmark, run_folder
-from common.errors import ABORTED, UserError, printable, told
+from common.errors import ABORTED, UserError, is_finite, printable, told
+from common.files import open_regular
 from common.mllog import Order, parse, written
 
 COMMON_RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules", "common.yaml")
@@ -20,7 +22,8 @@ COMMON_RULES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rules",
 
 MAX_LINE = 1 << 20        # bytes; the package's reading takes time with the square of a line
 MAX_LOG = 1 << 25
-MAX_SECONDS = 10          # for the package
+MAX_SECONDS = 8           # for the package, of all that judge
+MAX_FAULTS = 20           # shown
 # The package makes a rule file's name of these, and runs what stands there.
 NAMES = ("submission_benchmark", "submission_division", "opt_name")
 
@@ -30,7 +33,7 @@ def read(path):
     if os.path.isdir(path):
         path = run_folder.log_path(path)
     try:
-        with open(path, "rb") as opened:
+        with open_regular(path) as opened:
             lines = opened.read(MAX_LOG + 1).split(b"\n")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Name a run folder or its run.log.") from None
@@ -60,9 +63,8 @@ def value_fault(key, value):
         return f"{key} is {value!r}: expected a name."
     if key == "eval_accuracy":
         numbers = list(value.values()) if isinstance(value, dict) else [value]
-        if not numbers or any(isinstance(n, bool) or not isinstance(n, (int, float))
-                              for n in numbers):
-            return f"eval_accuracy is {value!r}, no number."
+        if not numbers or any(isinstance(n, bool) or not is_finite(n) for n in numbers):
+            return "eval_accuracy is no number that is finite."
     return None
 
 
@@ -110,7 +112,7 @@ def judges(events):
     ]
 
 
-def package_faults(events, arguments):
+def package_faults(events, arguments, seconds=MAX_SECONDS):
     """What MLCommons' checker finds wrong, a line each.
 
     It reads the events that were judged here, written anew: not a file that it could split into
@@ -118,11 +120,13 @@ def package_faults(events, arguments):
     """
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "training"]
     with tempfile.TemporaryDirectory() as folder:  # the checker leaves a file where it runs
-        with open(os.path.join(folder, "run.log"), "w") as opened:
-            opened.writelines(f"{written(event)}\n" for event in events)
         try:
+            with open(os.path.join(folder, "run.log"), "w") as opened:
+                opened.writelines(f"{written(event)}\n" for event in events)
             done = subprocess.run([*command, *arguments, "run.log"], capture_output=True, text=True,
-                                  errors="replace", cwd=folder, timeout=MAX_SECONDS)
+                                  errors="replace", cwd=folder, timeout=seconds)
+        except RecursionError:  # Python reads a little deeper than it writes
+            return ["a value is nested too deep"]
         except subprocess.TimeoutExpired:
             return [f"the checker took more than {MAX_SECONDS} s"]
     if done.returncode == 0 and "SUCCESS" in done.stdout + done.stderr:
@@ -141,12 +145,16 @@ def judge(argv):
     if len(argv) != 1:
         raise UserError("usage: python -m common.check_log RUN_FOLDER")
     _, events = read(argv[0])
-    verdicts = [(words, package_faults(events, arguments)) for words, arguments in judges(events)]
+    end = time.monotonic() + MAX_SECONDS
+    verdicts = [(words, package_faults(events, arguments, max(0.1, end - time.monotonic())))
+                for words, arguments in judges(events)]
     verdicts.append(("common/mllog.py, strict order of events", order_faults(events)))
     for words, faults in verdicts:
         print(f"{'PASS' if not faults else 'FAIL'}  {words}")
-        for fault in faults:
+        for fault in faults[:MAX_FAULTS]:
             print(f"      {printable(fault)}")
+        if len(faults) > MAX_FAULTS:
+            print(f"      and {len(faults) - MAX_FAULTS:,} more")
     return ABORTED if any(faults for _, faults in verdicts) else 0
 
 

@@ -15,6 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from common.errors import UserError
+from common.files import require_regular
 
 NAME = re.compile(r"step_\d{10}\.safetensors")
 FORMAT = 1
@@ -100,6 +101,7 @@ def save(folder, state, position):
 def read_position(file):
     """The position in a checkpoint's header.  Raises UserError."""
     try:
+        require_regular(file)
         with safetensors.safe_open(file, "numpy") as opened:
             metadata = opened.metadata() or {}
         if _sum(metadata["run"]) != metadata["sum"]:
@@ -107,6 +109,9 @@ def read_position(file):
         position = json.loads(metadata["run"])
         if not isinstance(position["format"], int) or not isinstance(position["config"], dict):
             raise ValueError("its header says nothing of a run")
+        seed = position["config"].get("seed")
+        if type(seed) is not int or not 0 <= seed < 1 << 63:
+            raise ValueError("its header has no seed")
     except (OSError, KeyError, TypeError, ValueError, RecursionError,
             safetensors.SafetensorError) as error:
         raise UserError(_damaged(file, error)) from None
@@ -127,7 +132,7 @@ def load(file, expected):
     position = read_position(file)
     try:
         tensors = safetensors.numpy.load_file(file)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, TypeError, safetensors.SafetensorError) as error:  # numpy has no bfloat16
         raise UserError(_damaged(file, error)) from None
     if digest(tensors) != position["sha256"]:
         raise UserError(_damaged(file, "its sum is wrong"))

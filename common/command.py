@@ -1,6 +1,7 @@
 """The command line of a run, parsed once: APPLICATION FRAMEWORK --flags."""
 
 import dataclasses
+import re
 import time
 from dataclasses import dataclass
 
@@ -71,7 +72,7 @@ def layout_of(values):
     if layout.nodes == 1:
         return layout
     host, _, port = (values.master or "").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 1 << 16:
         raise UserError("--nodes: name the first host with --master=HOST:PORT.")
     if layout.node_rank >= layout.nodes:
         raise UserError(f"--node_rank={layout.node_rank}: expected 0 to {layout.nodes - 1}.")

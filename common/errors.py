@@ -1,5 +1,6 @@
 """The one exception for faults that a user can mend, and how each command tells them."""
 
+import math
 import signal
 import sys
 
@@ -18,6 +19,14 @@ def printable(text):
     """str on one line: control characters, of files and servers that nobody vouches for, escaped.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def is_finite(value):
+    """Whether a value that nobody vouches for is a number, and one that a float can hold."""
+    try:
+        return isinstance(value, (int, float)) and math.isfinite(value)
+    except OverflowError:  # JSON's whole numbers have any length
+        return False
 
 
 def tell(text):

@@ -148,15 +148,18 @@ def paddle(process, environment, layout, config):
             stderr=log,
         )
     failed = processes.wait_for_all([child])
+    told_why = False
     for path in sorted(glob.glob(os.path.join(glob.escape(log_dir), "workerlog.*"))):
         with open(path, errors="replace") as opened:
             for line in opened:
                 if line.startswith("RESULT,"):
                     print(line, end="")
-                elif line.startswith("error: "):
-                    print(line, end="", file=sys.stderr)
+                elif line.startswith("error: ") and not told_why:
+                    tell(line.removeprefix("error: ").rstrip("\n"))
+                    told_why = True
     if failed not in (0, ABORTED):
-        tell(f"a process failed; {log_dir} holds what each one said.")
+        if not told_why:
+            tell(f"a process failed; {log_dir} holds what each one said.")
         return 1
     return failed
 

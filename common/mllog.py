@@ -16,6 +16,7 @@ import sys
 from mlperf_logging.mllog.mllog import MLLogger
 
 from common.errors import UserError
+from common.files import open_regular, require_regular
 
 PREFIX = ":::MLLOG "
 
@@ -106,7 +107,23 @@ def _no_number(name):
 
 
 class Handler(logging.FileHandler):
-    """Writes to a file; one that cannot be written ends the run instead of losing its events."""
+    """Writes to a file; one that cannot be written ends the run instead of losing its events.
+
+    keep_bytes: length to which the file is cut, when the first event is written.
+    """
+
+    def __init__(self, path, keep_bytes):
+        self.keep_bytes = keep_bytes
+        super().__init__(path, delay=keep_bytes > 0)
+
+    def _open(self):
+        try:
+            require_regular(self.baseFilename, own=True)
+            stream = super()._open()
+            stream.truncate(self.keep_bytes)
+        except OSError as error:
+            raise UserError(_unwritable(self.baseFilename, error)) from None
+        return stream
 
     def handleError(self, record):
         raise UserError(_unwritable(self.baseFilename, sys.exc_info()[1])) from None
@@ -116,7 +133,8 @@ class RunLog:
     """Writes a run's log.  An event out of order is a fault of the program: RuntimeError.
 
     path: the file.  enabled: False on all ranks but 0, which check the order and write nothing.
-    keep_bytes: length to which a resumed run's log is cut first: what its last checkpoint knew.
+    keep_bytes: length to which a resumed run's log is cut before its first event: what its last
+    checkpoint knew.
     """
 
     def __init__(self, path, enabled, keep_bytes=0):
@@ -124,29 +142,24 @@ class RunLog:
         self.handler = None
         self.path = path
         if os.path.exists(path):
-            self._follow(keep_bytes, cut=enabled)
+            self._follow(keep_bytes)
         elif keep_bytes:
             raise UserError(f"{path}: missing, though the run folder has a checkpoint.")
         if enabled:
             logger = logging.Logger("mllog", logging.INFO)
-            try:
-                self.handler = Handler(path)
-            except OSError as error:
-                raise UserError(_unwritable(path, error)) from None
+            self.handler = Handler(path, keep_bytes)
             logger.addHandler(self.handler)
             root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
             self.mllogger = MLLogger(logger, default_stack_offset=2, root_dir=root)
 
-    def _follow(self, keep_bytes, cut):
-        with open(self.path, "rb+" if cut else "rb") as opened:
+    def _follow(self, keep_bytes):
+        with open_regular(self.path, own=True) as opened:
             kept = opened.read(keep_bytes)
             if len(kept) < keep_bytes:
                 raise UserError(
                     f"{self.path}: {len(kept)} bytes, its checkpoint knew {keep_bytes}. "
                     "The log was changed; this run cannot be resumed."
                 )
-            if cut:
-                opened.truncate(keep_bytes)
         try:
             events = [parse(line) for line in kept.decode().split("\n") if line]
             for event in events:
@@ -187,6 +200,8 @@ class RunLog:
         """The file's length in bytes, all of it on disk; 0 where nothing is written."""
         if not self.handler:
             return 0
+        if not self.handler.stream:  # nothing was written yet
+            return self.handler.keep_bytes
         try:
             self.handler.flush()
             os.fsync(self.handler.stream.fileno())

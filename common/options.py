@@ -117,8 +117,9 @@ def define_flags():
     define(flags.DEFINE_string, "target", "quality that ends the run: 0.9, or one=0.3,other=0.2")
     define(flags.DEFINE_integer, "max_epochs", "abort after as many epochs", lower_bound=1)
     define(flags.DEFINE_integer, "workers", "data worker processes; 0: threads", lower_bound=0)
-    define(flags.DEFINE_integer, "processes", "training processes on this host", lower_bound=1)
-    define(flags.DEFINE_integer, "nodes", "hosts", lower_bound=1)
+    define(flags.DEFINE_integer, "processes", "training processes on this host", lower_bound=1,
+           upper_bound=256)
+    define(flags.DEFINE_integer, "nodes", "hosts", lower_bound=1, upper_bound=10_000)
     define(flags.DEFINE_integer, "node_rank", "number of this host, from 0", lower_bound=0)
     define(flags.DEFINE_string, "master", "HOST:PORT of the first host")
     flags.DEFINE_multi_string("set", [], "NAME=VALUE: any field of config.py", values)
@@ -130,7 +131,7 @@ def parse_flags(argv):
     values = define_flags()
     try:
         rest = values(["", *argv])[1:]
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # --nocompile=1 is a ValueError of absl's
         message = " ".join(str(error).split()).removeprefix("flag ")
         raise UserError(f"{message.rstrip('.')}. See README.md for the flags.") from None
     if rest:

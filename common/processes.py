@@ -12,6 +12,24 @@ import time
 
 from common.errors import ABORTED, UserError
 
+# What a run's log and result keep of the environment, for it changes speed or numbers.  By name:
+# what else begins with TF_, say, may be a secret, as Terraform's variables are.
+SETTINGS = (
+    *(f"OMP_{name}" for name in ("NUM_THREADS", "DYNAMIC", "PLACES", "PROC_BIND", "SCHEDULE",
+                                 "WAIT_POLICY")),
+    *(f"MKL_{name}" for name in ("NUM_THREADS", "DYNAMIC", "DEBUG_CPU_TYPE",
+                                 "ENABLE_INSTRUCTIONS", "CBWR")),
+    *(f"MALLOC_{name}" for name in ("ARENA_MAX", "MMAP_MAX_", "MMAP_THRESHOLD_", "TOP_PAD_",
+                                    "TRIM_THRESHOLD_")),
+    *(f"TF_{name}" for name in ("CONFIG", "CPP_MIN_LOG_LEVEL", "CUDNN_USE_AUTOTUNE",
+                                "DETERMINISTIC_OPS", "ENABLE_ONEDNN_OPTS",
+                                "FORCE_GPU_ALLOW_GROWTH", "GPU_ALLOCATOR", "NUM_INTEROP_THREADS",
+                                "NUM_INTRAOP_THREADS", "XLA_FLAGS")),
+    *(f"FLAGS_{name}" for name in ("allocator_strategy", "conv_workspace_size_limit",
+                                   "cudnn_deterministic", "cudnn_exhaustive_search",
+                                   "fraction_of_gpu_memory_to_use", "use_cinn", "use_mkldnn")),
+)  # fmt: skip
+
 LAUNCHED = "LAUNCHED"  # set in the environment of what `start` starts
 
 
@@ -52,6 +70,11 @@ def wait_for_all(children):
         for child in children:
             child.wait()
     return failed
+
+
+def settings():
+    """{name: text} of the SETTINGS in this process's environment."""
+    return {name: os.environ[name] for name in SETTINGS if name in os.environ}
 
 
 def num_threads():

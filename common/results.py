@@ -8,7 +8,7 @@ import os
 import sys
 
 from common import benchmark, run_folder
-from common.errors import printable, tell
+from common.errors import is_finite, printable, tell
 
 
 def find(places):
@@ -60,7 +60,10 @@ FIELDS = {
 
 
 def odd_field(result):
-    """The first of FIELDS that a result lacks, or that has another type; None for a good one."""
+    """The first of FIELDS that a result lacks, or that has another type; None for a good one.
+
+    A number is one that a float can hold: JSON's may have any length.
+    """
     if not isinstance(result, dict):
         return "the result"
     for name, kind in FIELDS.items():
@@ -68,8 +71,10 @@ def odd_field(result):
             return name
         if name == "load" and not isinstance(result[name].get("others"), (*NUMBER, type(None))):
             return name
+        if isinstance(result[name], NUMBER) and not is_finite(result[name]):
+            return name
         if name in ("quality", "target") and not (
-            result[name] and all(isinstance(value, NUMBER) for value in result[name].values())
+            result[name] and all(map(is_finite, result[name].values()))
         ):
             return name
     return None

@@ -14,11 +14,13 @@ import numpy as np
 
 from common import benchmark, checkpoint, machine, run_folder
 from common.data.batches import dealt
-from common.errors import UserError
+from common.errors import UserError, is_finite
 from common.mllog import RunLog
 from common.options import FREE_FIELDS
 from common.progress import Line, Meter, progress_text
 from common.quality import logged
+
+MOST = 10**15  # of anything that a run counts
 
 
 @dataclass
@@ -97,6 +99,9 @@ class Run:
         self.started = time.time()
         self.log = RunLog(run_folder.log_path(config.output_dir), self.rank == 0, keep_bytes)
         if self.resumed_from:
+            if self.rank == 0 and not log_stands_at(self.log.order, self.position):
+                raise UserError(f"{self.resumed_from}: stands elsewhere than {self.log.path}. "
+                                "Remove it to resume from the checkpoint before.")
             return self
         self.log.event("submission_benchmark", self.benchmark.name)
         self.log.event("submission_division", division(config, self.benchmark))
@@ -382,23 +387,45 @@ class Saving:
 
 def position_of(saved, metrics, path):
     """The Position in a checkpoint's header, which nobody vouches for.  Raises UserError."""
-    kinds = {"curve": list, "status": str, "run_start": (float, int, type(None)),
-             "init_seconds": (float, int), "eval_seconds": (float, int), "epoch_open": bool,
-             "block_open": bool}  # fmt: skip
+    def a(kind):
+        return lambda value: isinstance(value, kind)
+
+    def count(value):
+        return type(value) is int and 0 <= value <= MOST
+
+    right = {"curve": a(list), "status": a(str), "epoch_open": a(bool), "block_open": a(bool),
+             "run_start": lambda value: value is None or is_finite(value),
+             "log_position": lambda value: count(value) and value > 0,
+             "init_seconds": is_finite, "eval_seconds": is_finite}  # fmt: skip
     names = [field.name for field in dataclasses.fields(Position)]
-    odd = [n for n in names if not isinstance(saved.get(n), kinds.get(n, int))]
-    odd += [] if isinstance(saved.get("log_position"), int) else ["log_position"]
+    odd = [n for n in [*names, "log_position"] if not right.get(n, count)(saved.get(n))]
     for entry in saved["curve"] if "curve" not in odd else ():
         values = entry.get("quality") if isinstance(entry, dict) else None
-        if not isinstance(values, dict) or set(values) != set(metrics) or not all(
-            isinstance(number, (int, float))
-            for number in (*values.values(), entry.get("seconds"), entry.get("epoch"))
+        if not isinstance(values, dict) or set(values) != set(metrics) or not count(
+            entry.get("epoch")) or not all(map(is_finite, (*values.values(), entry.get("seconds")))
         ):
             odd.append("curve")
     if odd:
         raise UserError(f"{path}: its header's {odd[0]} is none of a run of this program. Remove "
                         "it to resume from the checkpoint before.")
     return Position(**{name: saved[name] for name in names})
+
+
+def log_stands_at(order, at):
+    """Whether a log of this Order is that of a run at this Position."""
+    block_first = at.curve[-1]["epoch"] + 1 if at.curve else 1
+    if at.epoch_open:
+        last = "epoch_start"
+    elif at.block_open:
+        last = "epoch_stop"
+    elif at.curve:
+        last, block_first = "block_stop", order.block_first
+        if at.curve[-1]["epoch"] != at.epoch:
+            return False
+    else:
+        last, block_first = "seed", 0
+    return (order.last, order.epoch, order.block_first) == (last, at.epoch, block_first) and (
+        at.epoch_open <= at.block_open and (at.run_start is None) == (last == "seed"))
 
 
 def division(config, facts):

@@ -9,17 +9,19 @@
 
 import dataclasses
 import fcntl
-import glob
 import json
 import os
+import re
 import subprocess
 import time
 
 from common import checkpoint
 from common.errors import UserError
+from common.files import open_regular
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RESULT = "result.json"
+LEFTOVER = re.compile(r"(result\.json|step_\d{10}\.safetensors)\.\d+\.tmp")
 
 # These say how and where to run, not what is computed: a resumed run may change them.
 MAY_CHANGE_ON_RESUME = (
@@ -87,7 +89,7 @@ class Lock:
         """Raises UserError where another run holds it, or nothing can be written."""
         path = os.path.join(folder, ".lock")
         try:
-            self.file = open(path, "a")  # noqa: SIM115, closed by `release` or the kernel
+            self.file = open_regular(path, "a", own=True)  # closed by `release` or the kernel
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
@@ -97,9 +99,10 @@ class Lock:
         except OSError as error:
             raise UserError(f"{folder}: cannot be written ({error.strerror}). Choose another "
                             "--output_dir.") from None
-        for pattern in ("*.tmp", "checkpoint/*.tmp"):  # of writers that were killed
-            for leftover in glob.glob(os.path.join(glob.escape(folder), pattern)):
-                os.remove(leftover)
+        for place in (folder, checkpoint_folder(folder)):  # of writers that were killed
+            for name in os.listdir(place) if os.path.isdir(place) else ():
+                if LEFTOVER.fullmatch(name):  # the folder may hold other files of the user's
+                    os.remove(os.path.join(place, name))
 
     def release(self):
         """Lets the next run have it."""
@@ -119,7 +122,7 @@ def find_resumable(config):
     """
     folder = config.output_dir
     require_run(folder)
-    with open(log_path(folder), "rb") as opened:
+    with open_regular(log_path(folder), own=True) as opened:
         started = b'"init_stop"' in opened.read()
     saved = checkpoint.paths(checkpoint_folder(folder))
     if not saved and started:
@@ -170,11 +173,11 @@ def read_result(folder):
 
 def read_json(path):
     """The content of a result's file, which nobody vouches for.  Raises as read_result does."""
-    with open(path, encoding="utf-8") as opened:
+    with open_regular(path) as opened:
         text = opened.read(MAX_RESULT + 1)
     if len(text) > MAX_RESULT:
-        raise ValueError(f"more than {MAX_RESULT:,} characters")
-    return json.loads(text)
+        raise ValueError(f"more than {MAX_RESULT:,} bytes")
+    return json.loads(text.decode())
 
 
 def commit():

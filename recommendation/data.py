@@ -20,6 +20,7 @@ import numpy as np
 from common.data.batches import Batches, examples_at, in_order, mixed_epochs
 from common.data.dataset import with_counts, with_folder
 from common.errors import UserError
+from common.files import open_regular
 from recommendation import quick_data
 from recommendation.config import num_train_examples
 
@@ -90,8 +91,8 @@ def read_columns(path):
     import pandas  # here: it takes a second, and the reference alone needs its speed
 
     try:
-        with open(path, "rb") as opened:
-            header = opened.readline().decode(errors="replace").strip()
+        with open_regular(path) as opened:
+            header = opened.readline(1000).decode(errors="replace").strip()
             if header != COLUMNS:
                 raise UserError(f"{path}:1: expected {COLUMNS}, found {header[:80]!r}.")
             opened.seek(-1, os.SEEK_END)

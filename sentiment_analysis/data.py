@@ -20,6 +20,7 @@ from common.data.batches import Batches, examples_at, in_order, mixed_epochs
 from common.data.dataset import with_counts, with_folder
 from common.data.ragged import Ragged
 from common.errors import UserError
+from common.files import open_regular
 from sentiment_analysis import quick_data
 from sentiment_analysis.config import halo
 
@@ -92,7 +93,7 @@ def read_folder(folder):
     reviews = []
     for path in paths:
         try:
-            with open(path, "rb") as opened:
+            with open_regular(path) as opened:
                 words = tokenize(opened.read())
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}).") from None

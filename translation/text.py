@@ -15,6 +15,7 @@ import numpy as np
 from common.data import folder
 from common.data.ragged import Ragged
 from common.errors import UserError
+from common.files import open_regular
 from translation import vocabulary
 
 VERSION = 1                      # of the encoded folder: another number, another folder
@@ -60,7 +61,7 @@ def count_lines(path):
     """(lines, sha256 as bytes) of a file.  Raises UserError."""
     digest, count, last = hashlib.sha256(), 0, b"\n"
     try:
-        with open(path, "rb") as opened:
+        with open_regular(path) as opened:
             while chunk := opened.read(1 << 20):
                 digest.update(chunk)
                 count += chunk.count(b"\n")
@@ -77,7 +78,7 @@ def count_lines(path):
 
 def read_lines(path, every=1):
     """Yields each line of a file, or every n-th; see lines."""
-    with open(path, "rb") as opened:
+    with open_regular(path) as opened:
         yield from lines(opened, path, every)
 
 

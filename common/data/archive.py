@@ -11,7 +11,7 @@ import zlib
 from common.errors import UserError
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError,
-           EOFError)
+           EOFError, RuntimeError)  # encrypted, or packed in a way that zipfile does not know
 
 
 def tar_files(archive, name="archive"):

@@ -7,6 +7,7 @@ import re
 from tqdm import tqdm
 
 from common.errors import UserError
+from common.files import open_regular
 
 SUMS = "SHA256SUMS"
 LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -14,7 +15,7 @@ LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 def file_sum(path, name):
     """Hex digest of a file by hashlib's algorithm of that name."""
-    with open(path, "rb") as opened:
+    with open_regular(path) as opened:
         return hashlib.file_digest(opened, name).hexdigest()
 
 
@@ -48,7 +49,7 @@ def read(folder):
     """{name: hex digest} of a folder's SHA256SUMS.  Raises UserError."""
     path = os.path.join(folder, SUMS)
     try:
-        with open(path, "rb") as opened:
+        with open_regular(path) as opened:
             lines = opened.read().decode().split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text"

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.parameters import step_seed
-from common.processes import num_threads
+from common.processes import num_threads, settings
 from common.quiet import quiet
 
 
@@ -257,13 +257,12 @@ def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     on_gpu = paddle.device.get_device().startswith("gpu")
     device = paddle.device.cuda.get_device_name() if on_gpu else "cpu"
-    names = ("OMP_", "KMP_", "MKL_", "MALLOC_", "FLAGS_")
     return {
         "framework": "paddlepaddle",
         "version": paddle.__version__,
         "device": device,
         "threads": num_threads(),
-        "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
+        "environment": settings(),
     }
 
 

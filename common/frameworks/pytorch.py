@@ -13,7 +13,7 @@ from torch import distributed, nn
 
 from common.errors import UserError
 from common.parameters import step_seed
-from common.processes import num_threads
+from common.processes import num_threads, settings
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32,
           "fp64": torch.float64}  # fmt: skip
@@ -219,13 +219,12 @@ def gather(value):
 def describe():
     """{what: text} of the framework, its device and its threads, for the log."""
     device = torch.cuda.get_device_name(_device) if _device.type == "cuda" else "cpu"
-    names = ("OMP_", "GOMP_", "MKL_", "MALLOC_")
     return {
         "framework": "pytorch",
         "version": torch.__version__,
         "device": device,
         "threads": torch.get_num_threads(),
-        "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
+        "environment": settings(),
     }
 
 

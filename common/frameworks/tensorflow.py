@@ -14,7 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.parameters import step_seed
-from common.processes import num_threads
+from common.processes import num_threads, settings
 from common.quiet import quiet
 
 # TensorFlow's greetings hide a user's errors; oneDNN's are printed whatever the level says.
@@ -258,13 +258,12 @@ def describe():
     gpus = tf.config.get_visible_devices("GPU")
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     device = details.get("device_name", "cpu")
-    names = ("OMP_", "TF_CPP_", "TF_ENABLE_", "TF_XLA_", "TF_NUM_", "TF_CUDNN_", "MALLOC_")
     return {
         "framework": "tensorflow",
         "version": tf.__version__,
         "device": device,
         "threads": tf.config.threading.get_intra_op_parallelism_threads(),
-        "environment": {n: v for n, v in os.environ.items() if n.startswith(names)},
+        "environment": settings(),
     }
 
 

@@ -23,8 +23,10 @@ import safetensors.numpy
 from common import benchmark, options
 from common.checkpoint import save_tensors
 from common.errors import UserError
+from common.files import open_regular, require_regular
 
 MAX_STEPS = 10_000
+MAX_CONFIG = 1 << 24  # bytes
 
 LAYOUTS = {
     "weight": "[out, in, space...]",
@@ -89,8 +91,8 @@ def read_json(folder):
     """The content of config.json, as it was written.  Raises UserError."""
     path = os.path.join(folder, "config.json")
     try:
-        with open(path, "rb") as opened:
-            numbers = json.load(opened)
+        with open_regular(path) as opened:
+            numbers = json.loads(opened.read(MAX_CONFIG))
         if not isinstance(numbers, dict) or numbers.pop("sha256", None) != digest(numbers):
             raise ValueError("not as it was written")
         steps = numbers.get("steps")
@@ -130,6 +132,10 @@ def check(facts, folder, reference, renewed):
     reference: whose dumps must be complete.  renewed: names of those that are recorded anew.
     """
     config, names = read_config(facts, folder), dumps(folder)
+    outputs = os.path.join(folder, "outputs")
+    for path in (outputs, *(os.path.join(outputs, name) for name in recorded(folder))):
+        if os.path.islink(path):  # what is recorded anew would be written elsewhere
+            raise UserError(f"{path}: a link. Put the folder itself there.")
     path = input_path(folder, "parameters")
     shapes = {name: shape for name, (_, shape) in header(path).items()}
     specification = benchmark.module(facts.application, "parameters").specification(config)
@@ -160,6 +166,7 @@ def header(path, needed=()):
     Raises UserError where it cannot be read, numpy has no such type, or one of the needed lacks.
     """
     try:
+        require_regular(path)
         with safetensors.safe_open(path, "numpy") as opened:
             parts = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
             found = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}

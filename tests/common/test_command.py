@@ -61,6 +61,10 @@ def without(flag):
         (without("--master"), "--master=HOST:PORT"),
         ([*without("--master"), "--master=here"], "--master=HOST:PORT"),
         ([*without("--master"), "--master=here:http"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=here:0"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=here:65536"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=here:²"], "--master=HOST:PORT"),
+        (["--processes=50000"], "--processes=50000"),
         ([*HOSTS, "--node_rank=2"], "--node_rank=2: expected 0 to 1."),
         (without("--seed"), "give every host the same --seed"),
         (without("--output_dir"), "give every host the same --output_dir"),
@@ -122,3 +126,28 @@ def test_a_target_that_does_not_fit_is_told_before_the_run(tmp_path, monkeypatch
     with pytest.raises(UserError, match=r"target=bbox=0\.3: expected top1_accuracy=VALUE"):
         command.prepare(config)
     assert command.prepare(fake.config_of(tmp_path)) == fake.config_of(tmp_path)
+
+
+def test_a_switch_takes_no_value():
+    with pytest.raises(UserError, match="--nocompile=1 does not take an argument"):
+        parsed("--nocompile=1")
+
+
+@pytest.mark.parametrize(("said", "words"), [
+    (["error: no room.\n"] * 2, "error: no room.\n"),
+    (["error: \x1b[31m\n", "odd\n"], "error: \\x1b[31m\n"),
+    (["odd\n", ""], "a process failed"),
+])  # fmt: skip
+def test_of_a_launchers_logs_one_error_is_told(said, words, tmp_path, monkeypatch, capsys):
+    def failed(children):
+        for rank, text in enumerate(said):
+            folder = next((tmp_path / "processes").iterdir())
+            (folder / f"workerlog.{rank}").write_text(text)
+        return 1
+
+    monkeypatch.setattr(launch.processes, "start", lambda *words, **more: None)
+    monkeypatch.setattr(launch.processes, "wait_for_all", failed)
+    assert launch.paddle([], {}, Layout(processes=2), fake.config_of(tmp_path)) == 1
+    shown = capsys.readouterr().err
+    assert shown.count("error: ") == 1
+    assert words in shown

@@ -1,5 +1,7 @@
 """Inside each framework: where the axes of a canonical array lie, and the way there and back."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,13 @@ def test_one_process_is_the_whole(framework):
     assert facts["threads"] >= 1
     assert framework.peak_memory_bytes() > 10 * 2**20
     framework.stop()
+
+
+def test_no_secret_of_the_environment_is_described(framework, monkeypatch):
+    for name in ("TF_VAR_password", "FLAGS_token", "OMP_KEY", "MKL_KEY", "MALLOC_KEY", "TOKEN"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("OMP_PROC_BIND", "close")
+    framework.start(fake.config_of(""))
+    facts = framework.describe()
+    assert "secret" not in json.dumps(facts)
+    assert facts["environment"]["OMP_PROC_BIND"] == "close"

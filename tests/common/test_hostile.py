@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -347,3 +348,97 @@ time.sleep(60)
         if state == "Z":
             break
         time.sleep(0.05)
+
+
+def pipe_in_place_of(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(("name", "command_line"), [
+    ("run.log", "check_log.main([FOLDER])"),
+    ("result.json", "results.main([FOLDER])"),
+    ("SHA256SUMS", "download.main(['recommendation', FOLDER, '--verify'])"),
+    ("config.json", "parity(['recommendation', 'pytorch', f'--against={FOLDER}'])"),
+    ("run.log", "told(lambda: run_folder.find_resumable(CONFIG))"),
+    (".lock", "told(lambda: run_folder.Lock(FOLDER))"),
+    ("checkpoint/step_0000000001.safetensors", "told(lambda: run_folder.saved_seed(FOLDER))"),
+])  # fmt: skip
+def test_no_command_waits_for_a_pipe(name, command_line, tmp_path):
+    pipe_in_place_of(tmp_path / name)
+    code = ("from common import check_log, command, results, run_folder\n"
+            "from common.data import download\nfrom common.errors import told\n"
+            "from common.parity.__main__ import main as parity\nfrom tests.common import fake\n"
+            f"FOLDER = {str(tmp_path)!r}\nCONFIG = fake.config_of(FOLDER, resume=True)\n"
+            f"raise SystemExit({command_line})")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "{\"A\": 1e999}", "9" * 400])
+def test_no_accuracy_without_end_passes(value, tmp_path, capsys):
+    path = fake.write_log(tmp_path / "run", fake.events())
+    path.write_text(path.read_text().replace('"value": 0.91', f'"value": {value}'))
+    assert check_log.main([str(tmp_path / "run")]) == 1
+    assert "no number that is finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["seconds_to_quality", "examples_per_second", "quality", "target"])
+@pytest.mark.parametrize("number", [10**400, float("inf"), float("nan")])
+def test_a_number_that_no_float_holds_is_no_result(name, number, good_result, tmp_path):
+    value = {"a": number} if name in ("quality", "target") else number
+    (tmp_path / "result.json").write_text(json.dumps(good_result | {name: value}))
+    shown = said(lambda: results.main([str(tmp_path)]), tmp_path)
+    assert f"damaged ({name}" in shown
+
+
+def test_all_judges_of_a_log_share_their_time(tmp_path, monkeypatch):
+    given = []
+
+    def slow(events, arguments, seconds):
+        given.append(seconds)
+        clock[0] += 5.0
+        return []
+
+    clock = [0.0]
+    monkeypatch.setattr(check_log.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(check_log, "package_faults", slow)
+    fake.write_log(tmp_path / "run", fake.events("ncf"))
+    check_log.main([str(tmp_path / "run")])
+    assert len(given) == 2
+    assert sum(given) <= check_log.MAX_SECONDS + 5.0
+    assert given[1] == check_log.MAX_SECONDS - 5.0
+
+
+def test_no_value_is_nested_too_deep(tmp_path, monkeypatch):
+    """Deeper and deeper, until it cannot be read: whatever can be is judged."""
+    monkeypatch.setattr(check_log.subprocess, "run", lambda *words, **more: 1 / 0)
+    path = tmp_path / "run.log"
+    text = fake.write_log(tmp_path, fake.events()).read_text()
+    told_so = set()
+    for depth in range(1000, 0, -1):
+        nested = "[" * depth + "]" * depth
+        path.write_text(text.replace('"value": "reference"', f'"value": {nested}'))
+        try:
+            _, events = check_log.read(str(path))
+            told_so.update(check_log.package_faults(events, []))
+        except UserError as error:
+            assert "recursion" in str(error)
+        except ZeroDivisionError:
+            break
+    assert told_so == {"a value is nested too deep"}
+
+
+@pytest.mark.parametrize("name", ["outputs", "outputs/port"])
+def test_no_link_leads_a_record_out_of_its_folder(name, record, tmp_path):
+    folder, outside = tmp_path / "record", tmp_path / "outside"
+    shutil.copytree(record, folder)
+    (folder / name).rename(outside)
+    (folder / name).symlink_to(outside)
+    shown = said(lambda: parity(["recommendation", "pytorch", f"port={__name__}:pytorch",
+                                 f"--against={folder}"]), tmp_path)
+    assert f"{name}: a link" in shown

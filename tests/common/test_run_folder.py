@@ -196,6 +196,25 @@ def test_a_result_on_a_full_disk_is_one_line_and_resumes(tmp_path, monkeypatch):
         ({"log_position": None}, "header's log_position is none"),
         ({"config": []}, "says nothing of a run"),
         ({"log_position": 10**9}, "its checkpoint knew"),
+        ({"log_position": -5}, "header's log_position is none"),
+        ({"log_position": 0}, "header's log_position is none"),
+        ({"log_position": 1}, "damaged"),
+        ({"epoch": True}, "header's epoch is none"),
+        ({"epoch": -1}, "header's epoch is none"),
+        ({"epoch": 0}, "stands elsewhere"),
+        ({"epoch_open": True}, "stands elsewhere"),
+        ({"block_open": True}, "stands elsewhere"),
+        ({"curve": []}, "stands elsewhere"),
+        ({"run_start": None}, "stands elsewhere"),
+        ({"run_start": 10**400}, "header's run_start is none"),
+        ({"eval_seconds": float("nan")}, "header's eval_seconds is none"),
+        ({"epoch_steps": -3}, "header's epoch_steps is none"),
+        ({"resumed": 10**30}, "header's resumed is none"),
+        ({"curve": [{"epoch": 1, "seconds": 1.0, "quality": {"top1_accuracy": 10**400}}]},
+         "curve is none"),
+        ({"config": {}}, "no seed"),
+        ({"config": {"seed": -1}}, "no seed"),
+        ({"config": {"seed": "1"}}, "no seed"),
     ],
 )
 def test_a_strangers_checkpoint_is_one_line(change, words, tmp_path):
@@ -204,4 +223,34 @@ def test_a_strangers_checkpoint_is_one_line(change, words, tmp_path):
     position = checkpoint.read_position(newest) | change
     checkpoint.save(str(tmp_path / "checkpoint"), fake.Trainer().state(), position)
     with unchanged(tmp_path), pytest.raises(UserError, match=words):
+        fake.run(fake.config_of(tmp_path, num_epochs=2, resume=True), [0.5, 0.5])
+
+
+def test_what_the_user_keeps_beside_a_run_stays(tmp_path):
+    (tmp_path / "checkpoint").mkdir()
+    mine = [tmp_path / "thesis.tmp", tmp_path / "checkpoint" / "mine.tmp"]
+    for path in mine:
+        path.write_text("precious")
+    fake.run(fake.config_of(tmp_path), [0.95])
+    assert [path.read_text() for path in mine] == ["precious", "precious"]
+
+
+@pytest.mark.parametrize("name", ["run.log", ".lock"])
+def test_no_link_leads_a_run_out_of_its_folder(name, tmp_path):
+    folder, outside = tmp_path / "run", tmp_path / "outside"
+    folder.mkdir()
+    outside.write_text("precious")
+    (folder / "run.log").write_text("")
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(outside)
+    with pytest.raises((UserError, OSError), match="no regular file"):
+        fake.run(fake.config_of(folder, resume=True), [0.95])
+    assert outside.read_text() == "precious"
+
+
+def test_a_checkpoint_of_another_model_leaves_the_log(tmp_path):
+    fake.run(fake.config_of(tmp_path, num_epochs=1), [0.5])
+    newest = checkpoint.paths(str(tmp_path / "checkpoint"))[-1]
+    checkpoint.save(str(tmp_path / "checkpoint"), {}, checkpoint.read_position(newest))
+    with unchanged(tmp_path), pytest.raises(UserError, match="holds another model"):
         fake.run(fake.config_of(tmp_path, num_epochs=2, resume=True), [0.5, 0.5])

@@ -1,6 +1,7 @@
 """The reader of ratings.csv: split and negatives against their rules; every user's fault."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -224,3 +225,9 @@ def test_faults_of_the_folder(folder, tmp_path):
 def test_a_user_who_has_rated_everything(tmp_path):
     write(tmp_path, GOOD + [(2, film, 1.0, 9) for film in range(1, 26)] + [(2, 1, 1.0, 10)])
     fails("a user has rated each of the 25 items", data.prepare, config_of(tmp_path))
+
+
+def test_a_pipe_is_no_file_of_ratings(tmp_path):
+    os.mkfifo(tmp_path / "ratings.csv")
+    with pytest.raises(UserError, match="no regular file"):
+        data.read_columns(str(tmp_path / "ratings.csv"))

@@ -1,6 +1,6 @@
 """Seconds of each cell's quick profile, alone on the machine: ./tests/run.sh timing
 
---seeds=10 runs each cell so often, with seeds 1 to 10; --results=FOLDER keeps a folder for each run,
+--seeds=10 runs each cell so often, with seeds 1 to 10; --results=FOLDER keeps each run's folder,
 with result.json and run.log: docs/results.sh makes the pages' tables of them.
 """
 

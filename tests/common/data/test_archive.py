@@ -101,3 +101,17 @@ def test_the_folder_appears_whole_over_leftovers(tmp_path):
     found = {str(p.relative_to(tmp_path / "data")): p.read_bytes()
              for p in (tmp_path / "data").rglob("*") if p.is_file()}
     assert found == {"x/a": b"one", "x/b": b"two"}
+
+
+@pytest.mark.parametrize(("places", "value"), [((6, 8), 1), ((8, 10), 99)])
+def test_a_zip_that_cannot_be_unpacked_is_one_line(places, value, tmp_path):
+    """Encrypted; packed by a method that zipfile does not know."""
+    path = tmp_path / "odd.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        made.writestr("name", b"content")
+    content = bytearray(path.read_bytes())
+    for start, offset in zip((0, content.find(b"PK\1\2")), places):
+        content[start + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged archive"):
+        archive.write_all(archive.zip_files(str(path)), str(tmp_path / "out"))
