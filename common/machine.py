@@ -38,10 +38,7 @@ def clear_caches():
 
 
 class Load:
-    """How busy others keep the cores, from the start on.  Where /proc is missing, None says so.
-
-    roots: pids of the processes whose work is the run's own, with all that they start.
-    """
+    """How busy others keep the cores, from the start on."""
 
     def __init__(self):
         self.before = os.getloadavg()[0]     # processes that want to run, over the last minute
@@ -49,12 +46,15 @@ class Load:
         self.started = os.times().elapsed
 
     def others(self, own_seconds):
-        """The share of all cores that others used, 0 to 1.  own_seconds: of the run itself."""
-        if self.busy is None:
+        """The share of all cores that others used, 0 to 1.  own_seconds: of the run itself.
+
+        None without /proc, and after less than a second: the kernel counts in hundredths.
+        """
+        elapsed = os.times().elapsed - self.started
+        if self.busy is None or elapsed < 1.0:
             return None
-        busy = busy_seconds() - self.busy
-        available = (os.times().elapsed - self.started) * os.cpu_count()
-        return min(1.0, max(0.0, busy - own_seconds) / max(available, 1e-9))
+        others = busy_seconds() - self.busy - own_seconds
+        return min(1.0, max(0.0, others) / (elapsed * os.cpu_count()))
 
 
 def busy_seconds():

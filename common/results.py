@@ -40,6 +40,7 @@ def find(places):
 
 # What a result must hold for what is shown of it here.
 NUMBER = (int, float)
+FRACTION = (*NUMBER, type(None))
 FIELDS = {
     "application": str,
     "framework": str,
@@ -69,7 +70,7 @@ def odd_field(result):
     for name, kind in FIELDS.items():
         if name not in result or not isinstance(result[name], kind):
             return name
-        if name == "load" and not isinstance(result[name].get("others"), (*NUMBER, type(None))):
+        if name == "load" and not isinstance(result[name].get("others", ""), FRACTION):
             return name
         if isinstance(result[name], NUMBER) and not is_finite(result[name]):
             return name

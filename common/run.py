@@ -76,8 +76,8 @@ class Run:
         self.loss = None             # of the step before
         self.saving = Saving()
         self.saved_at = time.monotonic()
-        self.load = machine.Load()
-        self.own_before = sum(framework.gather(machine.own_seconds()))
+        self.load = None             # of the machine, from the clock's start on
+        self.own_before = 0.0        # CPU seconds of all processes by then
 
     @property
     def steps(self):
@@ -158,6 +158,8 @@ class Run:
     def epochs(self):
         """Yields 1, 2, ... until the target is met or the epochs are over."""
         at = self.position
+        self.own_before = sum(self.framework.gather(machine.own_seconds()))
+        self.load = machine.Load()
         if at.run_start is None:
             self.framework.synchronize()
             self._save()  # so that a run killed early keeps its seed
