@@ -34,7 +34,7 @@ def test_own_seconds_hold_those_of_what_was_started():
 
 def test_clearing_caches_without_the_right_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "DROP_CACHES", str(tmp_path / "no" / "such"))
-    with pytest.raises(UserError, match="--clear_caches: .*It needs root"):
+    with pytest.raises(UserError, match=r"--clear_caches: .*It needs root"):
         machine.clear_caches()
     monkeypatch.setattr(machine, "DROP_CACHES", str(tmp_path / "caches"))
     machine.clear_caches()
