@@ -136,19 +136,24 @@ def load(file, expected):
         raise UserError(_damaged(file, error)) from None
     if digest(tensors) != position["sha256"]:
         raise UserError(_damaged(file, "its sum is wrong"))
-    wanted = {f"{g}/{n}": np.shape(a) for g, arrays in expected.items() for n, a in arrays.items()}
+    wanted = {f"{g}/{n}": a for g, arrays in expected.items() for n, a in arrays.items()}
     for name in sorted(wanted.keys() | tensors.keys()):
-        has = tensors[name].shape if name in tensors else "nothing"
-        if has != wanted.get(name, "nothing"):
-            raise UserError(
-                f"{file}: holds another model: {name} is {has}, "
-                f"this run has {wanted.get(name, 'nothing')}."
-            )
+        has, wants = (_described(arrays.get(name)) for arrays in (tensors, wanted))
+        if has != wants:
+            raise UserError(f"{file}: holds another model: {name} is {has}, this run has {wants}.")
     state = {}
     for name, array in tensors.items():
         group, _, rest = name.partition("/")
         state.setdefault(group, {})[rest] = array
     return state
+
+
+def _described(array):
+    """Shape and kind of an array, in words; its precision may differ."""
+    if array is None:
+        return "nothing"
+    kinds = {"f": "", "i": " of integers", "u": " of integers", "b": " of booleans"}
+    return f"{np.shape(array)}{kinds.get(np.asarray(array).dtype.kind, ' of something else')}"
 
 
 def _sum(text):

@@ -14,6 +14,10 @@ make_environment() {
             echo "error: PYTHON=$PYTHON: no such program. Unset it to have one made." >&2
             return 1
         fi
+        if [ "$("$PYTHON" -c 'import sys; print(sys.version_info >= (3, 11))' 2>&1)" != True ]; then
+            echo "error: PYTHON=$PYTHON: no Python 3.11 or later. Unset it to have one made." >&2
+            return 1
+        fi
         "$PYTHON" "$root/common/check_requirements.py" "$@"
         return
     fi

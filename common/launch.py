@@ -38,7 +38,11 @@ def launch(arguments, program="common.main"):
     share = max(1, os.cpu_count() // asked.layout.processes)
     environment.setdefault("OMP_NUM_THREADS", str(share))
     start = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}
-    return start[config.framework](process, environment, asked.layout, config)
+    code = start[config.framework](process, environment, asked.layout, config)
+    if code in (0, 1, ABORTED):
+        return code
+    tell(f"a process ended with {code}. {main.ADVICE}")
+    return 1
 
 
 # The function beneath torchrun, whose own command line would take flags of ours for its own.

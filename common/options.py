@@ -129,14 +129,27 @@ def define_flags():
 def parse_flags(argv):
     """The flags' values.  Raises UserError for an unknown flag or value."""
     values = define_flags()
-    try:
-        rest = values(["", *argv])[1:]
-    except (flags.Error, ValueError) as error:  # --nocompile=1 is a ValueError of absl's
-        message = " ".join(str(error).split()).removeprefix("flag ")
-        raise UserError(f"{message.rstrip('.')}. See README.md for the flags.") from None
+    rest = read_flags(values, argv, "See README.md for the flags.")
     if rest:
         raise UserError(f"{rest[0]!r}: not a flag. Flags look like --seed=1.")
     return values
+
+
+def read_flags(values, argv, advice):
+    """Reads the flags into an absl FlagValues.  Returns what stands beside them.
+
+    Raises UserError, which ends with the advice.  absl's own flags are none of ours: one reads
+    flags from any file, the other lets a misspelt flag pass.
+    """
+    for argument in argv:
+        name = argument.lstrip("-").partition("=")[0]
+        if argument.startswith("-") and name in ("flagfile", "undefok"):
+            raise UserError(f"Unknown command line flag '{name}'. {advice}")
+    try:
+        return values(["", *argv])[1:]
+    except (flags.Error, ValueError) as error:  # --nocompile=1 is a ValueError of absl's
+        message = " ".join(str(error).split()).removeprefix("flag ").rstrip(".")
+        raise UserError(f"{message}. {advice}") from None
 
 
 def parse(profiles, values):
@@ -193,8 +206,8 @@ def parse_field(config, name, text):
 def _convert(kind, text):
     alternatives = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
-        return tuple(_convert(alternatives[0], part) for part in text.strip("()").split(",")
-                     if part.strip())
+        parts = text.removeprefix("(").removesuffix(")").removesuffix(",")
+        return tuple(_convert(alternatives[0], part) for part in parts.split(",")) if parts else ()
     if alternatives:  # int | None, float | str
         first, other = alternatives
         if other is types.NoneType:
@@ -207,6 +220,8 @@ def _convert(kind, text):
         if text.lower() not in ("true", "false"):
             raise ValueError(text)
         return text.lower() == "true"
+    if kind is not str and (not text.isascii() or "_" in text):  # which Python takes for numbers
+        raise ValueError(text)
     value = kind(text)
     if kind is float and not math.isfinite(value):
         raise ValueError(text)

@@ -8,7 +8,7 @@ import os
 import sys
 
 from common import benchmark, run_folder
-from common.errors import is_finite, printable, tell
+from common.errors import is_finite, printable, tell, told
 
 
 def find(places):
@@ -167,6 +167,11 @@ def statistics(results):
 
 def main(places):
     """Returns the exit code: 1 where a result is missing or damaged."""
+    return told(lambda: show(places))
+
+
+def show(places):
+    """Prints the table and the statistics.  Returns the exit code."""
     results, faults = find(places or ["runs"])
     if results:
         print(table([COLUMNS] + sorted(row(result) for result in results)))

@@ -161,6 +161,9 @@ def write_result(folder, result):
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}). Make room and --resume."
                         ) from None
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 MAX_RESULT = 1 << 24  # bytes

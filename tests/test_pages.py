@@ -160,15 +160,19 @@ def changed(folder, name, **changes):
 
 def test_only_runs_that_are_alike_are_put_together(tmp_path, capsys):
     needed = benchmark.benchmark_of(json.loads(RESULTS[0].read_text())["application"]).runs
-    files = [changed(tmp_path, str(seed), seed=seed, seconds_to_quality=float(seed))
+    quiet = {"before": 0.0, "others": 0.0}
+    files = [changed(tmp_path, str(seed), seed=seed, seconds_to_quality=float(seed), load=quiet)
              for seed in range(1, needed + 1)]
     assert results.main(files) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith(f": {(needed + 1) / 2:.1f} s")
-    other = changed(tmp_path, "other", seed=99, commit="f" * 40)
+    other = changed(tmp_path, "other", seed=99, commit="f" * 40, load=quiet)
     assert results.main([*files[1:], other]) == 0
     last = capsys.readouterr().out.splitlines()[-2:]
     assert last[0].endswith(f": needs {needed} runs, has {needed - 1}")
     assert last[1].endswith(f"seeds 99: needs {needed} runs, has 1")
+    beside = changed(tmp_path, "beside", seed=98, load={"before": 2.0, "others": 0.25})
+    assert results.main([beside]) == 0
+    assert "seed 98: others used 25% of the cores" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_a_cell_of_a_markdown_table_keeps_its_columns():

@@ -23,7 +23,7 @@ import urllib3
 from absl import flags
 from tqdm import tqdm
 
-from common import benchmark
+from common import benchmark, options
 from common.data import sums
 from common.data.sums import file_sum
 from common.errors import UserError, told
@@ -246,10 +246,7 @@ def main(argv):
     flags.DEFINE_string("mirror", None, "URL of a folder asked first", values)
 
     def run():
-        try:
-            names = values(["", *argv])[1:]
-        except flags.Error as error:
-            raise UserError(" ".join(str(error).split())) from None
+        names = options.read_flags(values, argv, "Say a FOLDER, --accept_terms, --mirror=URL.")
         if len(names) != 2:
             raise UserError("usage: download_dataset.sh FOLDER [--accept_terms] [--mirror=URL], "
                             "or verify_dataset.sh FOLDER")

@@ -21,7 +21,7 @@ from absl import flags
 
 from common import benchmark, options
 from common.command import FRAMEWORKS
-from common.errors import ABORTED, UserError, told
+from common.errors import ABORTED, UserError, printable, told
 from common.options import CHOICES
 from common.parity import compare, inputs
 
@@ -98,10 +98,7 @@ def define_flags():
 def parse(argv):
     """(flag values, what stands beside the flags).  Raises UserError."""
     values = define_flags()
-    try:
-        names = values(["", *argv])[1:]
-    except flags.Error as error:
-        raise UserError(f"{' '.join(str(error).split())} {USAGE}") from None
+    names = options.read_flags(values, argv, USAGE)
     for name in SETTLED if values.against else ():
         if values[name].present:
             raise UserError(f"--{name}: settled by the record in --against. Leave it out.")
@@ -173,7 +170,8 @@ def record(facts, implementations, folders, device):
             lines = [line for line in said[name].splitlines() if line.strip()]
             faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
             reason = faults[-1] if faults else lines[-1] if lines else "it said nothing"
-            sys.stderr.write("" if faults else said[name])  # a fault of a port's program, whole
+            for line in () if faults else lines:  # a fault of a port's program, whole
+                print(printable(line), file=sys.stderr)
             raise UserError(f"{name}: could not be recorded: {reason}")
 
 

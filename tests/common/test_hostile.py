@@ -219,7 +219,7 @@ def test_any_value_in_a_records_config(data, record):
 
 
 NUMBERS = ["0", "-1", "1", "1e9", "1000000000", "-0.5", "nan", "inf", "", "None", "three", "1,2",
-           "()", "0,0", "1e400", "9" * 400, "True", "\x1b[31m", "\u0663"]
+           "()", "0,0", "4,,8", "1_0", ",", "1e400", "9" * 400, "True", "\x1b[31m", "\u0663"]
 FIELDS = [(application, name) for application in APPLICATIONS
           for name in typing.get_type_hints(benchmark.module(application, "config").Config)]
 
@@ -242,7 +242,8 @@ def test_any_value_of_a_field(application, name):
 
 
 FLAGS = ["--seed", "--set", "--nodes=2", "--processes=0", "--master=:", "--resume", "--target=",
-         "--", "--workers=-1", "--help", "--output_dir=/dev/null", "--max_epochs=0"]
+         "--", "--workers=-1", "--help", "--output_dir=/dev/null", "--max_epochs=0",
+         "--flagfile=/etc/passwd", "--undefok=sed"]
 
 
 @settings(max_examples=200, deadline=None)
@@ -281,6 +282,8 @@ SCRIPTS = {
     "another framework": (["common/launch.sh", "recommendation", "jax"], {}, "recommendation/jax"),
     "no interpreter": (["recommendation/pytorch/run_and_time.sh"], {"PYTHON": "/nowhere/python"},
                        "PYTHON=/nowhere/python: no such program"),
+    "an interpreter that is none": (["recommendation/pytorch/run_and_time.sh"],
+                                    {"PYTHON": "/bin/true"}, "no Python 3.11 or later"),
     "an interpreter that is a folder": (["recommendation/pytorch/run_and_time.sh"],
                                         {"PYTHON": "/tmp"}, "PYTHON=/tmp: no such program"),
 }  # fmt: skip
