@@ -4,8 +4,10 @@ An application is a folder with a benchmark.py and a config.py, in this reposito
 that PYTHONPATH names.  Beside BENCHMARK it offers, each under its one name:
 
     config.py      Config, QUICK, REFERENCE, PROFILES, check(config), learning_rate(config, step)
-    data.py        prepare(config), batches(config, split, epoch), parity_batches(config, num_steps)
+    data.py        prepare(config), batches(config, split, epoch)
     parameters.py  specification(config), points(config), initial_parameters(config)
+    parity.py      CHANGES, training(config, num_steps), evaluations(config),
+                   optimizer_step(config, step, state, gradients, batch)
     files.py       TERMS, ARCHIVES, unpack(archives, folder)
     FRAMEWORK/     train.py with framework, Trainer and main(config)
 
@@ -16,7 +18,7 @@ import functools
 import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from common.errors import UserError
@@ -40,10 +42,11 @@ class Benchmark:
     closed: whether the reference profile keeps all rules of the closed division; what keeps it from
         that stands in README's table of departures.
     free_fields: fields of the config that the closed division's rules leave free.
-    batch, loss, optimizer_sums, update, predictions: what a step takes and gives, in words for
-        those who have no Python: {tensor of a batch: what it is}, the loss, {what the optimizer
-        keeps of each trained parameter: its formula}, a parameter's update, and {what
-        Trainer.decode gives: what it is}, empty where a network decodes nothing.
+    batch, loss, optimizer_sums, update: what a step takes and gives, in words for those who have
+        no Python: {tensor of a batch: what it is}, the loss, {what the optimizer keeps of each
+        trained parameter: its formula}, a parameter's update.
+    evaluation_batch, evaluation: what an evaluation takes, and what Trainer.evaluate gives, in
+        words as well; first what `predict` gives.
     tolerances: {precision: {group of tensors: largest difference over the norm}}, parity's.
     """
 
@@ -59,8 +62,9 @@ class Benchmark:
     loss: str
     optimizer_sums: dict[str, str]
     update: str
+    evaluation_batch: dict[str, str]
+    evaluation: dict[str, str]
     tolerances: dict[str, dict[str, float]]
-    predictions: dict[str, str] = field(default_factory=dict)
 
 
 def roots():

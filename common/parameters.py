@@ -30,10 +30,16 @@ class Point:
 
     role: str         # activation or plain
     meaning: str      # for those who have no Python
+    places: str = ""  # tensor of the batch, [B, T]: the activation counts where it is not 0
 
 
 def ignore(name, activation):
     """The `record` of a network that trains: activations that nobody looks at are not kept."""
+
+
+def keep(points):
+    """A `record` that keeps copies in {name: activation}: what follows may write in place."""
+    return lambda name, activation: points.__setitem__(name, activation + 0)
 
 
 def draw(specification, seed, initial_value):
@@ -46,6 +52,15 @@ def draw(specification, seed, initial_value):
         name: initial_value(parameter, np.random.default_rng([seed, zlib.crc32(name.encode())]))
         for name, parameter in specification.items()
     }
+
+
+def moved(specification, parameters, seed):
+    """Parameters as if trained: each vector moved by a normal of 0.1, so that no scale is 1, no
+    offset and no moving mean 0, and no moving variance 1.  {name: float32 array}.
+    """
+    noise = draw(specification, seed, lambda one, rng: rng.standard_normal(one.shape, np.float32))
+    return {name: array + np.float32(0.1) * noise[name] if array.ndim == 1 else array
+            for name, array in parameters.items()}
 
 
 def step_seed(seed, step, rank):

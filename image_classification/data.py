@@ -6,9 +6,7 @@ A label is the rank of its folder's name among the sorted names.  Images leave a
 RGB; the device subtracts the mean colour.
 """
 
-import dataclasses
 import functools
-import itertools
 import math
 import os
 
@@ -105,29 +103,6 @@ def read(config, split, numbers):
         for row, number in enumerate(numbers):
             images[row] = eval_image(config, paths[number])
     return {"images": images, "labels": labels[numbers]}
-
-
-def parity_batches(config, num_steps):
-    """(config with counts, the first batches of training) for parity, without a dataset.
-
-    The embedded images at the config's own size; the network keeps its own number of classes.
-    """
-    quick = quick_data.ensure()
-    own = dataclasses.replace(
-        config,
-        data_dir=quick,
-        num_classes=quick_data.NUM_CLASSES,
-        num_train_images=None,
-        num_eval_images=None,
-    )
-    own = prepare(own)
-    counted = dataclasses.replace(
-        config, num_train_images=own.num_train_images, num_eval_images=own.num_eval_images
-    )
-    endless = (
-        batch for epoch in itertools.count(1) for batch in batches(own, "train", epoch).stream()
-    )
-    return counted, list(itertools.islice(endless, num_steps))
 
 
 def open_image(path):

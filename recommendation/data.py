@@ -9,7 +9,6 @@ Where a negative is drawn, its random number is a function of seed and place alo
 counter-based generator, is set to that place.  So any number of processes sees the same batches.
 """
 
-import dataclasses
 import functools
 import itertools
 import os
@@ -217,28 +216,3 @@ def uniform(stream, attempt, places):
     first = places[0] // 4 * 4  # a step of Philox's counter gives four numbers
     generator.advance(int(first // 4))
     return np.random.Generator(generator).random(places[-1] + 1 - first)[places - first]
-
-
-def parity_batches(config, num_steps):
-    """(config with counts, the first batches of training) for parity, without a dataset.
-
-    The embedded data's pairs, spread over as many users and items as the config has.
-    """
-    own = dataclasses.replace(
-        config, data_dir=quick_data.ensure(), num_ratings=None, num_users=None, num_items=None
-    )
-    own = prepare(own)
-    counted = dataclasses.replace(
-        config,
-        num_ratings=config.num_ratings or own.num_ratings,
-        num_users=config.num_users or own.num_users,
-        num_items=config.num_items or own.num_items,
-    )
-    spread = {
-        "users": counted.num_users // own.num_users,
-        "items": counted.num_items // own.num_items,
-    }
-    stream = itertools.islice(batches(own, "train").stream(), num_steps)
-    return counted, [
-        {name: array * spread.get(name, 1) for name, array in batch.items()} for batch in stream
-    ]

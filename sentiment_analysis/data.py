@@ -194,28 +194,3 @@ def round_up(number, multiple):
 def efficiency(config, batch):
     """The share of a batch's stream that is words."""
     return float(np.mean(batch["tokens"] != config.vocabulary_size))
-
-
-def parity_batches(config, num_steps):
-    """(config with counts, the first batches of training) for parity, without a dataset.
-
-    Drawn words, some so common that windows repeat, some so rare that a batch lacks them.  Each
-    batch holds reviews of one word, of two, and for the reference one as long as IMDB's longest.
-    """
-    longest = 2_500 if config.profile == "reference" else 60
-    config = dataclasses.replace(
-        config,
-        vocabulary_size=config.vocabulary_size or 1_000,
-        num_train_reviews=num_steps * config.batch_size,
-        num_eval_reviews=config.eval_batch_size,
-    )
-    rng = np.random.default_rng([config.seed, 0])
-    found = []
-    for _ in range(num_steps):
-        lengths = rng.integers(3, longest, config.batch_size)
-        lengths[:3] = (1, 2, longest)[: config.batch_size]
-        rng.shuffle(lengths)
-        numbers = [np.floor(config.vocabulary_size * rng.random(n) ** 6) for n in lengths]
-        labels = rng.integers(0, config.num_classes, config.batch_size)
-        found.append(pack(config, [n.astype(np.int32) for n in numbers], labels))
-    return config, found

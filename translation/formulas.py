@@ -1,4 +1,6 @@
-"""What the three networks share and need no framework for: mask, positions, smoothed labels."""
+"""What the three networks share and need no framework for: mask, positions, smoothed labels, and
+whose dropout it is.
+"""
 
 import math
 
@@ -29,3 +31,20 @@ def smoothed_label(vocabulary_size, smoothing):
     if smoothing:
         entropy -= smoothing * math.log(other)
     return other, entropy
+
+
+class GivenMasks:
+    """Dropout by given masks, one for each place in forward order.
+
+    Each framework draws its own; on given ones they can be compared.
+    """
+
+    def __init__(self, masks, share):
+        self.share = share
+        self.next = iter(masks).__next__
+
+
+def dropout_of(config, batch):
+    """The share that training drops, or the GivenMasks of a batch that brings its own."""
+    masks = [batch[name] for name in sorted(batch) if name.startswith("mask_")]
+    return GivenMasks(masks, config.dropout) if masks else config.dropout

@@ -48,18 +48,24 @@ def specification(config):
 
 def points(config):
     """{name: Point} of the activations that parity compares, in forward order."""
-    found = {"source": "the encoder's input: scaled embedding and position"}
+    found = {}
+
+    def add(name, meaning, places):
+        found[name] = Point("plain", f"{meaning}, [B, T, size]", places)
+
+    add("source", "the encoder's input: scaled embedding and position", "sources")
     for index in range(config.num_layers):
         for part in ("self_attention", "feed_forward"):
-            found[f"encoder.{index}.{part}"] = "after the residual sum"
-    found["memory"] = "the encoder's output, after its last layer norm"
-    found["target"] = "the decoder's input: targets shifted right by a place of zeros, and position"
+            add(f"encoder.{index}.{part}", "after the residual sum", "sources")
+    add("memory", "the encoder's output, after its last layer norm", "sources")
+    meaning = "the decoder's input: targets shifted right by a place of zeros, and position"
+    add("target", meaning, "targets")
     for index in range(config.num_layers):
         for part in ("self_attention", "cross_attention", "feed_forward"):
-            found[f"decoder.{index}.{part}"] = "after the residual sum"
-    found["decoded"] = "the decoder's output, after its last layer norm"
-    found["logits"] = "of each piece"
-    return {name: Point("plain", f"{meaning}, [B, T, size]") for name, meaning in found.items()}
+            add(f"decoder.{index}.{part}", "after the residual sum", "targets")
+    add("decoded", "the decoder's output, after its last layer norm", "targets")
+    add("logits", "of each piece", "targets")
+    return found
 
 
 def initial_parameters(config):

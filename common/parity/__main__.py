@@ -3,12 +3,13 @@
 NAME is a framework of this repository, or NAME=MODULE:FRAMEWORK for a module of your own with
 `framework` (an adapter) and `Trainer`, run where FRAMEWORK is installed.
 
-Each runs in a process of its own, all at the same time, from the same parameters, on the same
-batches, for a few optimizer steps.  What they dump is compared tensor by tensor with the first
-one's, in forward order, and the first beyond tolerance is named.  docs/parity.md tells how a port
-takes part that no command of ours can run.
+Each runs in a process of its own, on the same batches, for a few optimizer steps, each step from
+the state that the first one had there, and evaluates the same.  What they dump is compared tensor
+by tensor with the first one's, in forward order, and the first beyond tolerance is named.
+docs/parity.md tells how a port takes part that no command of ours can run.
 """
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -71,9 +72,10 @@ def run(argv):
         else:
             root = os.path.join(temporary, "record")
             folders = write(facts, values, root)
-            record(facts, implementations, folders, values.device)
+            record(facts, implementations, folders, values.device, reference)
             for folder in folders:
-                inputs.write_manifest(facts, folder, reference)
+                tolerances = compare.tolerances(facts, folder, reference)
+                inputs.write_manifest(facts, folder, reference, tolerances)
             if values.record:  # whole or not at all
                 shutil.copytree(root, values.record, dirs_exist_ok=True)
         agreed = [compare.report(facts, folder, reference) for folder in folders]
@@ -132,6 +134,8 @@ def write(facts, values, root):
         raise UserError(f"--profile={values.profile}: expected one of "
                         f"{', '.join(module.PROFILES)}.")
     profile = module.PROFILES[values.profile]
+    changes = benchmark.module(facts.application, "parity").CHANGES
+    profile = dataclasses.replace(profile, **changes.get(values.profile, {}))
     config = options.assign(profile, values.set)
     config = dataclasses.replace(config, application=facts.application, seed=values.seed)
     several = len(values.precision) > 1
@@ -154,25 +158,47 @@ def check_new(folder):
         raise UserError(f"{folder}: cannot be written. Name another folder.")
 
 
-def record(facts, implementations, folders, device):
-    """Has the implementations dump their tensors, each in the environment of its framework."""
-    children = {}
-    for one in implementations:
-        command = [IN_ENVIRONMENT, facts.application, one.framework, "-m", "common.parity.record",
-                   facts.application, one.name, one.module, device, *map(os.path.abspath, folders)]
-        children[one.name] = subprocess.Popen(
-            command, env=os.environ | {"DEVICE": device}, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-    said = {name: child.communicate()[1] for name, child in children.items()}
-    for name, child in children.items():
-        if child.returncode:
-            lines = [line for line in said[name].splitlines() if line.strip()]
-            faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-            reason = faults[-1] if faults else lines[-1] if lines else "it said nothing"
-            for line in () if faults else lines:  # a fault of a port's program, whole
-                print(printable(line), file=sys.stderr)
-            raise UserError(f"{name}: could not be recorded: {reason}")
+def record(facts, implementations, folders, device, leader=None):
+    """Has the implementations dump their tensors, each in the environment of its framework.
+
+    leader: name of the one whose states the others' steps start from; None: the states are there.
+    The others are started beside it, and begin when it has ended.
+    """
+    with contextlib.ExitStack() as stack:
+        children = {}
+        for one in implementations:
+            role = "leads" if one.name == leader else "follows"
+            command = [IN_ENVIRONMENT, facts.application, one.framework,
+                       "-m", "common.parity.record", facts.application, one.name, one.module,
+                       device, role, *map(os.path.abspath, folders)]
+            said = stack.enter_context(tempfile.TemporaryFile("w+"))
+            child = subprocess.Popen(
+                command, env=os.environ | {"DEVICE": device}, stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL, stderr=said, text=True,
+            )  # fmt: skip
+            stack.callback(child.kill)
+            children[one.name] = child, said
+        if leader:
+            finish(leader, *children.pop(leader))
+        for child, _ in children.values():
+            with contextlib.suppress(BrokenPipeError):  # it has ended: finish tells why
+                child.stdin.write("begin\n")
+                child.stdin.close()
+        for name, (child, said) in children.items():
+            finish(name, child, said)
+
+
+def finish(name, child, said):
+    """Waits for an implementation's process.  Raises UserError where it failed."""
+    if not child.wait():
+        return
+    said.seek(0)
+    lines = [line for line in said.read().splitlines() if line.strip()]
+    faults = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    reason = faults[-1] if faults else lines[-1] if lines else "it said nothing"
+    for line in () if faults else lines:  # a fault of a port's program, whole
+        print(printable(line), file=sys.stderr)
+    raise UserError(f"{name}: could not be recorded: {reason}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,22 @@
-"""Holds one implementation's dumps against the reference's, tensor by tensor, in forward order."""
+"""Holds one implementation's dumps against the reference's, tensor by tensor, in forward order,
+and its optimizer's steps against their formula.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from common import benchmark
 from common.errors import printable
 from common.parity import inputs
+
+# In bf16 a tensor may be as many times as far from the record in fp64 as the reference's own, and
+# in any case as far as rounding it takes it.
+TIMES, ROUNDED = 4.0, 2.0**-8
+# Of a sum, and of an update, to what the optimizer's formula makes of the port's own gradients.
+FORMULA = 1e-4
+HELD = {"F16": np.float16, "F32": np.float32}
+SCALE = "gradient_scale"  # the row that tells of the length of all gradients of a step
 
 
 @dataclass(frozen=True)
@@ -41,13 +52,14 @@ def difference(expected, found):
     return float(gap / scale) if scale else float(gap)
 
 
-def row(dump, name, expected, found, tolerance):
-    """The Row of one tensor.  found: None where it is missing."""
+def row(dump, name, expected, found, tolerance, dtype=None):
+    """The Row of one tensor.  found: None where it is missing.  dtype: None: as expected's."""
     if found is None:
         return Row(dump, name, np.inf, tolerance, "missing")
     gap = difference(expected, found)
     if gap <= tolerance:
         return Row(dump, name, gap, tolerance)
+    dtype = np.dtype(dtype or expected.dtype)
     reasons = []
     if expected.shape != found.shape:
         reasons.append(f"shape {list(found.shape)}, expected {list(expected.shape)}")
@@ -56,21 +68,164 @@ def row(dump, name, expected, found, tolerance):
         reasons.append(f"{len(odd):,} elements are not finite, the first at {odd[0].tolist()}")
     if expected.ndim == 2 and difference(expected, found.T) <= tolerance:
         reasons.append("agrees if transposed")
-    if (found.dtype.kind, found.dtype.itemsize) != (expected.dtype.kind, expected.dtype.itemsize):
-        reasons.append(f"dtype {found.dtype}, expected {expected.dtype}")
+    if (found.dtype.kind, found.dtype.itemsize) != (dtype.kind, dtype.itemsize):
+        reasons.append(f"dtype {found.dtype}, expected {dtype}")
     return Row(dump, name, gap, tolerance, "; ".join(reasons))
 
 
 def rows(facts, folder, reference, other):
-    """Yields a Row for each tensor, in forward order.  Raises UserError."""
+    """Yields a Row for each tensor, in forward order.  Raises UserError.
+
+    Behind a step's gradients one row tells of their length, and one of each sum and each trained
+    parameter whether the optimizer made it from them.
+    """
     config = inputs.read_config(facts, folder)
-    tolerances = facts.tolerances[config.precision]
-    for dump, names in inputs.wanted(facts, config, inputs.dumps(folder)).items():
-        expected = inputs.load(inputs.output_path(folder, reference, dump))
-        found = inputs.load(inputs.output_path(folder, other, dump))
-        for name in names:
-            tolerance = tolerances[inputs.group(name)]
-            yield row(dump, name, expected[name], found.get(name), tolerance)
+    for dump, allowed in tolerances(facts, folder, reference).items():
+        pairs = dict(tensors(facts, config, folder, reference, other, dump))
+        last = [name for name in pairs if inputs.group(name) == "gradient"][-1:]
+        for name, (expected, found) in pairs.items():
+            any_type = config.precision == "bf16" and found is not None
+            dtype = found.dtype if any_type else None
+            yield row(dump, name, expected, found, allowed[name], dtype)
+            if [name] == last:
+                yield Row(dump, SCALE, gradient_scale(pairs), allowed[SCALE])
+                words = dtypes(folder, other, dump)
+                yield from optimizer_rows(facts, config, folder, words, dump, pairs)
+
+
+def tolerances(facts, folder, reference):
+    """{dump: {tensor name or SCALE: largest difference}}.  Raises UserError.
+
+    The application's, for each group; in bf16 by how far the reference itself is from its record in
+    fp64, no number of ours.  What an evaluation decides there, in integers, may be anything.
+    """
+    config = inputs.read_config(facts, folder)
+    asked = inputs.wanted(facts, config, inputs.dumps(folder))
+    if config.precision != "bf16":
+        own = facts.tolerances[config.precision]
+        return {dump: {name: own[inputs.group(name)] for name in (*names, SCALE)}
+                for dump, names in asked.items()}  # fmt: skip
+    gaps, scales = {}, {}
+    for dump in asked:
+        pairs = dict(tensors(facts, config, folder, reference, reference, dump))
+        gaps[dump] = {name: np.inf if expected.dtype.kind == "i" else difference(expected, found)
+                      for name, (expected, found) in pairs.items()}  # fmt: skip
+        scales[dump] = gradient_scale(pairs)
+    # The farthest of all steps: by chance a tensor of one step may lie near.
+    farthest = {name: max(own.get(name, 0.0) for own in gaps.values())
+                for own in gaps.values() for name in own}  # fmt: skip
+    farthest[SCALE] = max(scales.values())
+    allowed = {name: max(ROUNDED, TIMES * gap) for name, gap in farthest.items()}
+    return {dump: {name: allowed[name] for name in (*own, SCALE)} for dump, own in gaps.items()}
+
+
+def tensors(facts, config, folder, reference, other, dump):
+    """Yields (name, (expected, found)) of a dump, of an activation what is somewhere.
+
+    found: None where it is missing.  Raises UserError.
+    """
+    points = benchmark.module(facts.application, "parameters").points(config)
+    expected = inputs.load(inputs.expected_path(folder, reference, dump))
+    found = inputs.load(inputs.output_path(folder, other, dump))
+    batch = inputs.load(batch_path(folder, dump)) if dump.startswith("step") else {}
+    for name in inputs.wanted(facts, config, [dump])[dump]:
+        pair = expected[name], found.get(name)
+        point = points.get(name.removeprefix("activation/"))
+        if point and point.places and np.shape(pair[0]) == np.shape(pair[1]):
+            pair = tuple(array[batch[point.places] != 0] for array in pair)
+        yield name, pair
+
+
+def dtypes(folder, other, dump):
+    """{tensor name: the type that it was written in, in the words of safetensors}."""
+    found = inputs.header(inputs.output_path(folder, other, dump))
+    return {name: dtype for name, (dtype, _) in found.items()}
+
+
+def batch_path(folder, dump):
+    """The input that holds a step's batch."""
+    return inputs.input_path(folder, dump.replace("step", "batch"))
+
+
+def gradient_scale(pairs):
+    """How much longer or shorter the gradients are than expected: the median over the tensors of
+    |<found, expected> / <expected, expected> - 1|.
+
+    A flipped ReLU moves a few tensors, a wrong factor all of them.
+    """
+    shares = []
+    for name, (expected, found) in pairs.items():
+        if inputs.group(name) != "gradient" or not sound(expected, found):
+            continue
+        expected, found = (np.asarray(array, np.float64).ravel() for array in (expected, found))
+        if expected @ expected > 0:
+            shares.append(abs(found @ expected / (expected @ expected) - 1.0))
+    return float(np.median(shares)) if shares else 0.0
+
+
+def sound(expected, found):
+    """Whether there is something to reckon with; what is not, is said of the tensor itself."""
+    return found is not None and found.shape == expected.shape and np.isfinite(found).all()
+
+
+def optimizer_rows(facts, config, folder, words, dump, pairs):
+    """Yields Rows that hold sums and trained parameters after a step against the optimizer's
+    formula: a sum's difference over the sum, a parameter's over the update.  words: its dtypes.
+
+    The formula is given the implementation's own gradients, and the state before the step in the
+    type that the implementation keeps it in.  So the result is known to a rounding of each number,
+    whatever the arithmetic of the forward and backward pass.
+    """
+    groups = ("parameter", *facts.optimizer_sums)
+    own = {name: pair for name, pair in pairs.items()
+           if inputs.group(name) in (*groups, "gradient")}  # fmt: skip
+    if inputs.given_masks(config) or not all(sound(*pair) for pair in own.values()):
+        return
+    step = int(dump.removeprefix("step_"))
+    before = state_before(facts, folder, step)
+    kept = {name: rounded(before[name], words[name]) for name in own if name in before}
+    gradients = {name.removeprefix("gradient/"): np.asarray(found, np.float64)
+                 for name, (_, found) in own.items() if inputs.group(name) == "gradient"}
+    parity = benchmark.module(facts.application, "parity")
+    batch = inputs.load(batch_path(folder, dump))
+    after = parity.optimizer_step(config, step, inputs.nested(kept), gradients, batch)
+    for group in (*facts.optimizer_sums, "parameter"):
+        for one, expected in after[group].items():
+            name = f"{group}/{one}"
+            found = np.asarray(own[name][1], np.float64)
+            largest = np.maximum(abs(found), abs(kept[name]))
+            beyond = np.maximum(abs(found - expected) - spacing(largest, words[name]), 0.0)
+            change = expected - kept[name] if group == "parameter" else expected
+            gap, scale = np.linalg.norm(beyond), np.linalg.norm(change)
+            yield Row(dump, f"optimizer/{name}", float(gap / scale if scale else gap), FORMULA)
+
+
+def state_before(facts, folder, step):
+    """{name: array} of the state that a step starts from: given, or the initial one."""
+    if step:
+        return inputs.load(inputs.input_path(folder, f"state_{step:04d}"))
+    parameters = inputs.load(inputs.input_path(folder, "parameters"))
+    return {f"{group}/{name}": array if group == "parameter" else np.zeros_like(array)
+            for group in ("parameter", *facts.optimizer_sums)
+            for name, array in parameters.items()}  # fmt: skip
+
+
+def rounded(array, word):
+    """float64 array of the numbers that a type of safetensors keeps of an array."""
+    if word == "BF16":
+        bits = np.asarray(array, np.float32).view(np.uint32)
+        bits = bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000  # to the nearest, ties to even
+        array = bits.view(np.float32)
+    elif word in HELD:
+        array = np.asarray(array, HELD[word])
+    return np.asarray(array, np.float64)
+
+
+def spacing(array, word):
+    """How far apart the numbers of a type lie there."""
+    if word == "BF16":
+        return np.spacing(np.asarray(array, np.float32)) * 2.0**16
+    return np.spacing(np.asarray(array, HELD.get(word, np.float64)))
 
 
 def odd_tensors(facts, folder, other):

@@ -1,12 +1,17 @@
 """A folder of records: what goes in, what comes out, and the manifest that tells of both.
 
-    config.json                        every number of the benchmark, and each step's learning rate
-    manifest.json                      every tensor of inputs and outputs, in forward order
-    inputs/parameters.safetensors      initial values: canonical names and layouts
-    inputs/batch_0000.safetensors      one for each step
-    outputs/NAME/initial.safetensors   parameter/... as loaded
-    outputs/NAME/step_0000.safetensors activation/... loss gradient/... SUM/... parameter/...
-                                       and in the last one prediction/..., where a network decodes
+    config.json                             every number of the benchmark, each step's learning rate
+    manifest.json                           every tensor of inputs and outputs, in forward order
+    inputs/parameters.safetensors           initial values: canonical names and layouts
+    inputs/batch_0000.safetensors           one for each step
+    inputs/state_0001.safetensors           what each step but the first starts from, as the
+                                            reference had it: parameter/... statistic/... SUM/...
+    inputs/evaluation_0000.safetensors      parameter/... statistic/... batch/...
+    outputs/NAME/initial.safetensors        parameter/... statistic/... as loaded
+    outputs/NAME/step_0000.safetensors      activation/... loss gradient/... SUM/... parameter/...
+                                            statistic/...
+    outputs/NAME/evaluation_0000.safetensors  evaluation/...
+    exact/                                  of a record in bf16: the reference in fp64, as outputs/
 
 SUM: each of the application's optimizer_sums.  With several precisions each has a folder of its
 own in the one that was named.
@@ -17,6 +22,7 @@ import hashlib
 import json
 import os
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -38,15 +44,23 @@ LAYOUTS = {
 def write(config, steps, folder):
     """Writes config, parameters and batches of so many steps to a new folder.  Raises UserError."""
     application = config.application
-    config, batches = benchmark.module(application, "data").parity_batches(config, steps)
+    parity = benchmark.module(application, "parity")
+    config, batches = parity.training(config, steps)
     os.makedirs(os.path.join(folder, "inputs"))
     parameters = benchmark.module(application, "parameters").initial_parameters(config)
     save_tensors(input_path(folder, "parameters"), parameters)
     for step, batch in enumerate(batches):
         save_tensors(input_path(folder, f"batch_{step:04d}"), batch)
+    evaluations = parity.evaluations(config)
+    for number, (parameters, batch) in enumerate(evaluations):
+        tensors = flat(config, {"parameter": parameters})
+        tensors |= {f"batch/{name}": array for name, array in batch.items()}
+        save_tensors(input_path(folder, f"evaluation_{number:04d}"), tensors)
     learning_rate = benchmark.module(application, "config").learning_rate
     rates = [learning_rate(config, step) for step in range(steps)]
-    numbers = dataclasses.asdict(config) | {"steps": steps, "learning_rates": rates}
+    numbers = dataclasses.asdict(config) | {
+        "steps": steps, "learning_rates": rates, "evaluations": len(evaluations)
+    }  # fmt: skip
     write_json(folder, "config", numbers | {"sha256": digest(numbers)})
 
 
@@ -61,14 +75,41 @@ def write_json(folder, name, content):
         json.dump(content, opened, indent=1)
 
 
+def flat(config, state):
+    """{group/name: array} of what a trainer's `state` gives, moving statistics a group apart."""
+    specification = benchmark.module(config.application, "parameters").specification(config)
+    return {
+        f"{group if specification[name].trained else 'statistic'}/{name}": array
+        for group, arrays in state.items()
+        for name, array in arrays.items()
+    }
+
+
+def nested(tensors):
+    """{group: {name: array}}, as `load_state` takes it, of what `flat` gives."""
+    state = {}
+    for name, array in tensors.items():
+        group, _, name = name.partition("/")
+        state.setdefault("parameter" if group == "statistic" else group, {})[name] = array
+    return state
+
+
 def input_path(folder, name):
-    """parameters, or batch_0000 and so on."""
+    """parameters, or batch_0000, state_0001, evaluation_0000 and so on."""
     return os.path.join(folder, "inputs", f"{name}.safetensors")
 
 
 def output_path(folder, name, dump):
-    """An implementation's dump: initial, or step_0000 and so on."""
+    """An implementation's dump: initial, or step_0000, evaluation_0000 and so on."""
     return os.path.join(folder, "outputs", name, f"{dump}.safetensors")
+
+
+def expected_path(folder, reference, dump):
+    """The dump that all others are held against: the reference's, in bf16 the one in fp64."""
+    exact = os.path.join(folder, "exact")
+    if os.path.isdir(exact):
+        return os.path.join(exact, f"{dump}.safetensors")
+    return output_path(folder, reference, dump)
 
 
 def found(root):
@@ -98,6 +139,9 @@ def read_json(folder):
         steps = numbers.get("steps")
         if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
             raise ValueError(f"{steps!r} steps")
+        evaluations = numbers.get("evaluations")
+        if type(evaluations) is not int or not 0 <= evaluations <= MAX_STEPS:
+            raise ValueError(f"{evaluations!r} evaluations")
         if not isinstance(numbers.get("application"), str):
             raise ValueError("no application")
     except OSError as error:
@@ -113,7 +157,8 @@ def read_config(facts, folder):
     if numbers["application"] != facts.application:
         raise UserError(f"{folder}: a record of {numbers['application']!r}, not of "
                         f"{facts.application}.")
-    fields = {n: value for n, value in numbers.items() if n not in ("steps", "learning_rates")}
+    own = ("steps", "learning_rates", "evaluations")
+    fields = {name: value for name, value in numbers.items() if name not in own}
     config = options.from_json(benchmark.module(facts.application, "config").Config, fields)
     check_precision(facts, config.precision, f"{folder}: a record in {config.precision}")
     return config
@@ -121,9 +166,9 @@ def read_config(facts, folder):
 
 def check_precision(facts, precision, where):
     """Raises UserError where an application has no tolerances for a precision."""
-    if precision not in facts.tolerances:
-        raise UserError(f"{where}: {facts.application} has tolerances for "
-                        f"{', '.join(facts.tolerances)}.")
+    known = (*facts.tolerances, "bf16")  # whose tolerances are the reference's own distances
+    if precision not in known:
+        raise UserError(f"{where}: {facts.application} has tolerances for {', '.join(known)}.")
 
 
 def check(facts, folder, reference, renewed):
@@ -141,10 +186,10 @@ def check(facts, folder, reference, renewed):
     specification = benchmark.module(facts.application, "parameters").specification(config)
     if shapes != {name: list(parameter.shape) for name, parameter in specification.items()}:
         raise UserError(f"{path}: of another network. Make the record again.")
-    for dump in names[1:]:
-        path = input_path(folder, dump.replace("step", "batch"))
-        if header(path).keys() != facts.batch.keys():
-            raise UserError(f"{path}: expected {', '.join(facts.batch)}. Make the record again.")
+    for path, expected in ingoing(facts, config, folder).items():
+        if header(path).keys() != expected.keys():
+            found = ", ".join(list(expected)[:8])
+            raise UserError(f"{path}: expected {found}, ... Make the record again.")
     for name in sorted(set(recorded(folder)) - set(renewed)):
         own = os.path.join(folder, "outputs", name)
         if not os.path.isdir(own):
@@ -155,15 +200,44 @@ def check(facts, folder, reference, renewed):
             header(output_path(folder, name, dump), tensors if name == reference else ())
 
 
+def ingoing(facts, config, folder):
+    """{path of an input but the initial parameters: {tensor name: what it is}}, in order."""
+    meanings = forward_order(facts, config)
+    state = {name: f"before the step: {text}" for name, text in meanings.items()
+             if group(name) in ("parameter", "statistic", *facts.optimizer_sums)}
+    evaluated = {name: text.removeprefix("before the step: ") for name, text in state.items()
+                 if group(name) in ("parameter", "statistic")}
+    evaluated |= {f"batch/{name}": text for name, text in facts.evaluation_batch.items()}
+    found = {}
+    for dump in dumps(folder)[1:]:
+        kind, _, number = dump.partition("_")
+        if kind == "evaluation":
+            found[dump] = evaluated
+            continue
+        if int(number):
+            found[f"state_{number}"] = state
+        found[f"batch_{number}"] = facts.batch | given_masks(config)
+    return {input_path(folder, name): tensors for name, tensors in found.items()}
+
+
+def given_masks(config):
+    """{tensor of a batch: what it is}: the masks of a config with dropout."""
+    if not getattr(config, "dropout", 0.0):
+        return {}
+    return benchmark.module(config.application, "parity").masks(config)
+
+
 def dumps(folder):
-    """The names of the dumps, in order: initial, then the steps."""
-    return ["initial"] + [f"step_{step:04d}" for step in range(read_json(folder)["steps"])]
+    """The names of the dumps, in order: initial, the steps, the evaluations."""
+    numbers = read_json(folder)
+    return ["initial", *(f"step_{number:04d}" for number in range(numbers["steps"])),
+            *(f"evaluation_{number:04d}" for number in range(numbers["evaluations"]))]
 
 
 def header(path, needed=()):
     """{tensor name: (dtype, shape)} of a safetensors file, in its words.
 
-    Raises UserError where it cannot be read, numpy has no such type, or one of the needed lacks.
+    Raises UserError where it cannot be read, holds odd types, or one of the needed lacks.
     """
     try:
         require_regular(path)
@@ -173,8 +247,8 @@ def header(path, needed=()):
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from None
     for name, (dtype, _) in found.items():
-        if dtype.rstrip("1234567890") not in ("F", "I", "U", "BOOL"):
-            raise UserError(f"{path}: {name} is {dtype}. Write F32 or F64: numpy has no {dtype}.")
+        if dtype.rstrip("1234567890") not in ("F", "BF", "I", "U", "BOOL"):
+            raise UserError(f"{path}: {name} is {dtype}. Write BF16, F32 or F64.")
     for name in needed:
         if name not in found:
             raise UserError(f"{path}: lacks {name}, so nothing can be held against it.")
@@ -182,20 +256,32 @@ def header(path, needed=()):
 
 
 def load(path):
-    """{tensor name: array} of a safetensors file.  Raises UserError."""
-    header(path)
-    return safetensors.numpy.load_file(path)
+    """{tensor name: array} of a safetensors file; BF16 as float32.  Raises UserError."""
+    dtypes = {name: dtype for name, (dtype, _) in header(path).items()}
+    if "BF16" not in dtypes.values():
+        return safetensors.numpy.load_file(path)
+    with open_regular(path) as opened:
+        parts = dict(safetensors.deserialize(opened.read()))
+    with safetensors.safe_open(path, "numpy") as opened:
+        return {name: widened(parts[name]) if dtype == "BF16" else opened.get_tensor(name)
+                for name, dtype in dtypes.items()}
+
+
+def widened(part):
+    """The float32 array of a BF16 tensor, which numpy has not: each is a float32's upper half."""
+    halves = np.frombuffer(part["data"], np.uint16).astype(np.uint32)
+    return (halves << 16).view(np.float32).reshape(part["shape"])
 
 
 def forward_order(facts, config):
     """{tensor name of a dump: what it is}: activations, loss, gradients, optimizer's sums,
-    parameters, and after the last step what the network decodes, where it does."""
+    parameters and moving statistics after a step; then what the evaluation gives."""
     module = benchmark.module(facts.application, "parameters")
     specification = module.specification(config)
-    meanings = {
-        f"activation/{name}": f"{point.meaning}, {LAYOUTS[point.role]}"
-        for name, point in module.points(config).items()
-    }
+    meanings = {}
+    for name, point in module.points(config).items():
+        where = f", where {point.places} are not 0" * bool(point.places)
+        meanings[f"activation/{name}"] = f"{point.meaning}, {LAYOUTS[point.role]}{where}"
     meanings["loss"] = facts.loss
     groups = {"gradient": "g, of the loss, without weight decay"} | facts.optimizer_sums
     for group, meaning in groups.items():
@@ -203,22 +289,33 @@ def forward_order(facts, config):
             if parameter.trained:
                 meanings[f"{group}/{name}"] = f"{meaning}, {LAYOUTS[parameter.role]}"
     for name, parameter in specification.items():
-        meaning = facts.update if parameter.trained else "moving statistic"
-        decay = ", with weight decay" if parameter.decayed else ""
-        meanings[f"parameter/{name}"] = f"{meaning}{decay}, {LAYOUTS[parameter.role]}"
-    return meanings | {f"prediction/{name}": text for name, text in facts.predictions.items()}
+        if parameter.trained:
+            decay = ", with weight decay" if parameter.decayed else ""
+            meanings[f"parameter/{name}"] = f"{facts.update}{decay}, {LAYOUTS[parameter.role]}"
+    for name, parameter in specification.items():
+        if not parameter.trained:
+            meanings[f"statistic/{name}"] = f"moving statistic, {LAYOUTS[parameter.role]}"
+    return meanings | {f"evaluation/{name}": text for name, text in facts.evaluation.items()}
 
 
 def wanted(facts, config, names):
     """{dump: {tensor name: what it is}}, in order: what an implementation writes.
 
-    names: of the dumps.  Before the first step there are the parameters alone, and only after the
-    last one does a network decode.
+    names: of the dumps.  With dropout by given masks a step is the forward and backward pass alone:
+    in training each framework draws its own.
     """
     meanings = forward_order(facts, config)
-    loaded = {name: "initial value" for name in meanings if group(name) == "parameter"}
-    trained = {name: text for name, text in meanings.items() if group(name) != "prediction"}
-    return {names[0]: loaded} | dict.fromkeys(names[1:-1], trained) | {names[-1]: meanings}
+    passes = {"activation", "loss", "gradient"}
+    groups = {group(name) for name in meanings}
+    kinds = {
+        "initial": {"parameter", "statistic"},
+        "step": passes if given_masks(config) else groups - {"evaluation"},
+        "evaluation": {"evaluation"},
+    }
+    of_kind = {kind: {name: "initial value" if kind == "initial" else text
+                      for name, text in meanings.items() if group(name) in own}
+               for kind, own in kinds.items()}  # fmt: skip
+    return {name: of_kind[name.partition("_")[0]] for name in names}
 
 
 def group(name):
@@ -226,10 +323,12 @@ def group(name):
     return name.partition("/")[0]
 
 
-def write_manifest(facts, folder, reference):
-    """Writes what a program must know of each tensor, as the reference's dumps have it."""
+def write_manifest(facts, folder, reference, tolerances):
+    """Writes what a program must know of each tensor, as the reference's dumps have it.
+
+    tolerances: {dump: {tensor name: largest difference}}.
+    """
     config, names = read_config(facts, folder), dumps(folder)
-    tolerances = facts.tolerances[config.precision]
 
     def described(path, texts, more=lambda name: {}):
         tensors = header(path, texts)
@@ -239,22 +338,19 @@ def write_manifest(facts, folder, reference):
             for name, text in texts.items()
         ]
 
-    path = input_path(folder, "parameters")
     specification = benchmark.module(facts.application, "parameters").specification(config)
     parameters = {n: f"initial value, {LAYOUTS[p.role]}" for n, p in specification.items()}
-    ingoing = {"parameters": described(path, parameters)}
-    for dump in names[1:]:
-        batch = dump.replace("step", "batch")
-        ingoing[batch] = described(input_path(folder, batch), facts.batch)
-    outgoing = {
-        dump: described(output_path(folder, reference, dump), texts,
-                        lambda name: {"tolerance": tolerances[group(name)]})
-        for dump, texts in wanted(facts, config, names).items()
-    }  # fmt: skip
+    given = {input_path(folder, "parameters"): parameters} | ingoing(facts, config, folder)
+    asked = wanted(facts, config, names)
     write_json(folder, "manifest", {
         "application": facts.application,
         "precision": config.precision,
         "difference": "norm of (found - expected) over norm of expected, at most the tolerance",
-        "inputs": ingoing,
-        "outputs": outgoing,
+        "inputs": {os.path.basename(path).removesuffix(".safetensors"): described(path, texts)
+                   for path, texts in given.items()},
+        "outputs": {
+            dump: described(expected_path(folder, reference, dump), texts,
+                            lambda name, dump=dump: {"tolerance": tolerances[dump][name]})
+            for dump, texts in asked.items()
+        },
     })  # fmt: skip

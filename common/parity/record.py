@@ -1,8 +1,10 @@
 """Dumps what one implementation computes, for each folder of records in turn:
 
-    python -m common.parity.record APPLICATION NAME MODULE DEVICE FOLDER...
+    python -m common.parity.record APPLICATION NAME MODULE DEVICE leads|follows FOLDER...
 
-In one process, for importing a framework takes longer than a few steps in it.
+In one process, for importing a framework takes longer than a few steps in it.  The one that leads
+writes what each step starts from; a follower begins when a line on its standard input says that it
+is there.
 """
 
 import dataclasses
@@ -17,15 +19,20 @@ from common.errors import UserError, told
 from common.parity import inputs
 
 
-def main(application, name, module_name, device, *folders):
+def main(application, name, module_name, device, role, *folders):
     """Returns the exit code: 0, or 1 for a fault of the user."""
 
     def run():
         facts = benchmark.benchmark_of(application)
         module = imported(module_name)
+        if role == "follows" and not sys.stdin.readline():
+            return 1  # the command was ended
         for folder in folders:
             config = dataclasses.replace(inputs.read_config(facts, folder), device=device)
-            record(facts, config, module.framework, module.Trainer, folder, name)
+            if role == "leads":
+                lead(facts, config, module.framework, module.Trainer, folder, name)
+            else:
+                record(facts, config, module.framework, module.Trainer, folder, name)
         return 0
 
     return told(run)
@@ -41,25 +48,58 @@ def imported(name):
         raise UserError(f"{name}: no such module. Name its folder in PYTHONPATH.") from None
 
 
+def lead(facts, config, framework, trainer_class, folder, name):
+    """Records the reference, with what each step starts from; in bf16 in fp64 as well."""
+    own = os.path.join(folder, "outputs", name)
+    if config.precision != "bf16":
+        dump(facts, config, framework, trainer_class, folder, own, free=True)
+        return
+    exact = dataclasses.replace(config, precision="fp64")
+    dump(facts, exact, framework, trainer_class, folder, os.path.join(folder, "exact"), free=True)
+    dump(facts, config, framework, trainer_class, folder, own)
+
+
 def record(facts, config, framework, trainer_class, folder, name):
-    """Runs the optimizer steps of a folder of records; writes outputs/NAME, whole or not at all."""
-    framework.start(config)
+    """Records an implementation as outputs/NAME."""
     whole = os.path.join(folder, "outputs", name)
-    part = f".{name}.part"
-    unfinished = os.path.join(folder, "outputs", part)
+    dump(facts, config, framework, trainer_class, folder, whole)
+
+
+def dump(facts, config, framework, trainer_class, folder, whole, free=False):
+    """Runs the steps and evaluations of a folder of records; writes a folder of dumps, whole or not
+    at all.
+
+    free: each step goes on from the one before, and its state is written as the next one's.
+    Otherwise the state is the one given, and after the first the steps are done last first: what an
+    implementation does not take up from what it is given differs.
+    """
+    framework.start(config)
+    unfinished = os.path.join(os.path.dirname(whole), f".{os.path.basename(whole)}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     os.makedirs(unfinished)
+
+    def save(name, tensors):
+        save_tensors(os.path.join(unfinished, f"{name}.safetensors"), tensors)
+
     trainer = trainer_class(config, inputs.load(inputs.input_path(folder, "parameters")))
-    initial = flat({"parameter": trainer.state()["parameter"]})
-    save_tensors(inputs.output_path(folder, part, "initial"), initial)
+    save("initial", inputs.flat(config, {"parameter": trainer.state()["parameter"]}))
     names = inputs.dumps(folder)[1:]
-    for step, dump in enumerate(names):
+    steps = [name for name in names if name.startswith("step")]
+    for step in range(len(steps)) if free else [0, *range(len(steps) - 1, 0, -1)]:
+        if step and free:
+            state = inputs.flat(config, trainer.state())
+            save_tensors(inputs.input_path(folder, f"state_{step:04d}"), state)
+        elif step:
+            state = inputs.load(inputs.input_path(folder, f"state_{step:04d}"))
+            trainer.load_state(inputs.nested(state))
         batch = inputs.load(inputs.input_path(folder, f"batch_{step:04d}"))
-        tensors = record_step(trainer, framework, facts, config, batch, step)
-        if dump == names[-1] and facts.predictions:
-            found = zip(facts.predictions, trainer.decode(batch), strict=True)
-            tensors |= {f"prediction/{name}": array for name, array in found}
-        save_tensors(inputs.output_path(folder, part, dump), tensors)
+        save(steps[step], record_step(trainer, framework, facts, config, batch, step))
+    for name in names[len(steps):]:
+        given = inputs.nested(inputs.load(inputs.input_path(folder, name)))
+        trainer.load_state(trainer.state() | {"parameter": given["parameter"]})
+        found = trainer.evaluate(given["batch"])
+        save(name, {f"evaluation/{name}": array
+                    for name, array in zip(facts.evaluation, found, strict=True)})
     framework.stop()
     shutil.rmtree(whole, ignore_errors=True)
     os.rename(unfinished, whole)
@@ -73,7 +113,7 @@ def record_step(trainer, framework, facts, config, batch, step):
     """
     module = benchmark.module(facts.application, "parameters")
     before = trainer.state()
-    _, points, gradients = trainer.gradients(framework.put(batch))
+    loss, points, gradients = trainer.gradients(framework.put(batch))
     tensors = {
         f"activation/{name}": framework.to_canonical(points[name], point.role)
         for name, point in module.points(config).items()
@@ -84,13 +124,10 @@ def record_step(trainer, framework, facts, config, batch, step):
         for name, gradient in gradients.items()
     }
     trainer.load_state(before)
+    if inputs.given_masks(config):
+        return tensors | {"loss": framework.get(loss)}
     tensors["loss"] = framework.get(trainer.train_step(batch, step))
-    return tensors | flat(trainer.state())
-
-
-def flat(state):
-    """{group/name: array} of {group: {name: array}}."""
-    return {f"{g}/{name}": array for g, arrays in state.items() for name, array in arrays.items()}
+    return tensors | inputs.flat(config, trainer.state())
 
 
 if __name__ == "__main__":

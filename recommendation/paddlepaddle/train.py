@@ -3,7 +3,7 @@
 import paddle
 
 from common.frameworks import paddlepaddle as framework
-from common.parameters import ignore
+from common.parameters import ignore, keep
 from common.run import Run
 from recommendation import data
 from recommendation.benchmark import BENCHMARK
@@ -45,7 +45,7 @@ class Trainer:
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
         points = {}
-        loss, gradients = self.differentiate(batch, points.__setitem__)
+        loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
     def differentiate(self, batch, record):
@@ -82,11 +82,15 @@ class Trainer:
 
     def predict(self, batch):
         """A score for each candidate of each user.  Returns float [B, N + 1], on the host."""
-        return framework.get(self.predict_on_device(framework.put(batch)))
+        return self.evaluate(batch)[0]
+
+    def evaluate(self, batch):
+        """The scores, see predict."""
+        return (framework.get(self.evaluate_on_device(framework.put(batch))),)
 
     @paddle.no_grad()
-    def predict_on_device(self, batch):
-        """What predict does on the device.  Logits: the sigmoid would rank them alike."""
+    def evaluate_on_device(self, batch):
+        """What evaluate does on the device.  Logits: the sigmoid would rank them alike."""
         items = batch["items"]  # [B, N + 1]
         users = batch["users"][:, None].expand(items.shape)  # [B, N + 1]
         with framework.autocast(self.config):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from common.frameworks import tensorflow as framework
-from common.parameters import ignore
+from common.parameters import ignore, keep
 from common.run import Run
 from recommendation import data
 from recommendation.benchmark import BENCHMARK
@@ -33,7 +33,7 @@ class Trainer:
         self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.gradients = framework.compiled(self.gradients, config)
         self.step_on_device = framework.compiled(self.step_on_device, config)
-        self.predict_on_device = framework.compiled(self.predict_on_device, config)
+        self.evaluate_on_device = framework.compiled(self.evaluate_on_device, config)
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
@@ -46,7 +46,7 @@ class Trainer:
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
         points = {}
-        loss, gradients = self.differentiate(batch, points.__setitem__)
+        loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
     def differentiate(self, batch, record):
@@ -81,10 +81,14 @@ class Trainer:
 
     def predict(self, batch):
         """A score for each candidate of each user.  Returns float [B, N + 1], on the host."""
-        return framework.get(self.predict_on_device(framework.put(batch)))
+        return self.evaluate(batch)[0]
 
-    def predict_on_device(self, batch):
-        """What predict does on the device.  Logits: the sigmoid would rank them alike."""
+    def evaluate(self, batch):
+        """The scores, see predict."""
+        return (framework.get(self.evaluate_on_device(framework.put(batch))),)
+
+    def evaluate_on_device(self, batch):
+        """What evaluate does on the device.  Logits: the sigmoid would rank them alike."""
         items = batch["items"]  # [B, N + 1]
         users = tf.broadcast_to(batch["users"][:, None], tf.shape(items))  # [B, N + 1]
         with framework.autocast(self.config):

@@ -3,7 +3,7 @@
 import torch
 
 from common.frameworks import pytorch as framework
-from common.parameters import ignore
+from common.parameters import ignore, keep
 from common.run import Run
 from sentiment_analysis import data
 from sentiment_analysis.benchmark import BENCHMARK
@@ -34,7 +34,7 @@ class Trainer:
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
         points = {}
-        loss, gradients = self.differentiate(batch, points.__setitem__)
+        loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
     def differentiate(self, batch, record):
@@ -76,14 +76,19 @@ class Trainer:
 
     def predict(self, batch):
         """The likelier class of each review.  Returns int64 [B], on the host."""
-        return framework.get(self.predict_on_device(framework.put(batch)))
+        classes, _ = self.evaluate_on_device(framework.put(batch))
+        return framework.get(classes)
+
+    def evaluate(self, batch):
+        """Classes, see predict, and the logits of each, float [B, K]; both on the host."""
+        return tuple(map(framework.get, self.evaluate_on_device(framework.put(batch))))
 
     @torch.no_grad()
-    def predict_on_device(self, batch):
-        """What predict does on the device."""
+    def evaluate_on_device(self, batch):
+        """What evaluate does on the device."""
         with framework.autocast(self.config):
             logits = self.network(batch["tokens"], batch["blocks"], ignore)
-        return logits.argmax(dim=1)
+        return logits.argmax(dim=1), logits
 
     def state(self):
         """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from common.frameworks import tensorflow as framework
-from common.parameters import ignore
+from common.parameters import ignore, keep
 from common.run import Run
 from sentiment_analysis import data
 from sentiment_analysis.benchmark import BENCHMARK
@@ -33,7 +33,7 @@ class Trainer:
         rate = tf.TensorSpec([], framework.dtype())
         self.gradients = framework.compiled(self.gradients, config, [batch])
         self.step_on_device = framework.compiled(self.step_on_device, config, [batch, rate])
-        self.predict_on_device = framework.compiled(self.predict_on_device, config, [batch])
+        self.evaluate_on_device = framework.compiled(self.evaluate_on_device, config, [batch])
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
@@ -45,7 +45,7 @@ class Trainer:
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
         points = {}
-        loss, gradients = self.differentiate(batch, points.__setitem__)
+        loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
     def differentiate(self, batch, record):
@@ -87,13 +87,18 @@ class Trainer:
 
     def predict(self, batch):
         """The likelier class of each review.  Returns int64 [B], on the host."""
-        return framework.get(self.predict_on_device(framework.put(batch)))
+        classes, _ = self.evaluate_on_device(framework.put(batch))
+        return framework.get(classes)
 
-    def predict_on_device(self, batch):
-        """What predict does on the device."""
+    def evaluate(self, batch):
+        """Classes, see predict, and the logits of each, float [B, K]; both on the host."""
+        return tuple(map(framework.get, self.evaluate_on_device(framework.put(batch))))
+
+    def evaluate_on_device(self, batch):
+        """What evaluate does on the device."""
         with framework.autocast(self.config):
             logits = self.network(batch["tokens"], batch["blocks"], ignore)
-        return tf.argmax(logits, axis=1)
+        return tf.argmax(logits, axis=1), logits
 
     def state(self):
         """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""

@@ -12,7 +12,7 @@ import pytest
 from common import benchmark
 from common.command import FRAMEWORKS
 from common.parity import __main__ as parity
-from common.parity import inputs
+from common.parity import compare, inputs
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +29,10 @@ def records():
                 folder = os.path.join(root, application, setting)
                 (folders[setting],) = parity.write(facts, values, folder)
             three = [parity.implementation_of(application, name) for name in FRAMEWORKS]
-            parity.record(facts, three, folders.values(), "cpu")
+            parity.record(facts, three, folders.values(), "cpu", "pytorch")
             for folder in folders.values():
-                inputs.write_manifest(facts, folder, "pytorch")
+                tolerances = compare.tolerances(facts, folder, "pytorch")
+                inputs.write_manifest(facts, folder, "pytorch", tolerances)
             return folders
 
         yield make

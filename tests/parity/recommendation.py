@@ -6,4 +6,3 @@ SETTINGS = {
     "full size": ["--steps=1", "--profile=reference"],
 }
 PLANTED = "quick fp64"  # what the planted faults are held against
-EXACT = {}              # {setting: its own tolerance, for all tensors}

@@ -6,4 +6,3 @@ SETTINGS = {
     "full size": ["--steps=1", "--profile=reference", "--set=batch_size=4"],
 }
 PLANTED = "quick fp64"  # what the planted faults are held against
-EXACT = {}              # {setting: its own tolerance, for all tensors}

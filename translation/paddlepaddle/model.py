@@ -11,7 +11,7 @@ from paddle import nn
 
 from common.frameworks.paddlepaddle import dtype, parameter
 from common.parameters import ignore
-from translation.formulas import MASKED, positions, smoothed_label
+from translation.formulas import MASKED, GivenMasks, positions, smoothed_label
 
 
 class LayerNorm(nn.Layer):
@@ -88,9 +88,12 @@ class Attention(nn.Layer):
         normed = self.norm(x)
         keys, values = memory or self.keys_and_values(normed)
         queries = self.heads(self.query(normed))
-        seen = F.scaled_dot_product_attention(
-            queries, keys, values, mask, dropout_p=dropout, is_causal=causal
-        )
+        if isinstance(dropout, GivenMasks):
+            seen = attend(queries, keys, values, mask, causal, dropout)
+        else:
+            seen = F.scaled_dot_product_attention(
+                queries, keys, values, mask, dropout_p=dropout, is_causal=causal
+            )
         seen = self.output(seen.flatten(2))  # [B, T, D]
         return x + drop(seen, dropout)
 
@@ -215,8 +218,23 @@ class Transformer(nn.Layer):
         return self.embedding.logits(self.decoder_norm(x)), longer
 
 
+def attend(queries, keys, values, mask, causal, dropout):
+    """scaled_dot_product_attention written out, which takes no given mask for its weights."""
+    queries, keys, values = (x.transpose([0, 2, 1, 3]) for x in (queries, keys, values))
+    scores = queries @ keys.transpose([0, 1, 3, 2]) * queries.shape[3] ** -0.5  # [B, H, T, S]
+    if causal:
+        mask = paddle.full(scores.shape[2:], MASKED, scores.dtype).triu(1)
+    scores = scores if mask is None else scores + mask
+    return (drop(F.softmax(scores, axis=3), dropout) @ values).transpose([0, 2, 1, 3])
+
+
 def drop(x, dropout):
-    """A share of x set to 0 and the rest scaled up; x itself where the share is 0."""
+    """A share of x set to 0 and the rest scaled up; x itself where the share is 0.
+
+    dropout: the share, or GivenMasks.
+    """
+    if isinstance(dropout, GivenMasks):
+        return paddle.where(dropout.next(), x / (1.0 - dropout.share), paddle.zeros_like(x))
     return F.dropout(x, dropout) if dropout else x
 
 

@@ -3,12 +3,13 @@
 import paddle
 
 from common.frameworks import paddlepaddle as framework
-from common.parameters import ignore
+from common.parameters import ignore, keep
 from common.run import Run
 from translation import data
 from translation.beam_search import decode
 from translation.benchmark import BENCHMARK
 from translation.config import learning_rate
+from translation.formulas import dropout_of
 from translation.parameters import initial_parameters, specification
 
 from .model import Transformer, best_extensions, smoothed_cross_entropy
@@ -37,17 +38,16 @@ class Trainer:
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the sum of the losses; record sees the activations."""
+        dropout = dropout_of(self.config, batch)
         with framework.autocast(self.config):
-            logits = self.network(
-                batch["sources"], batch["targets"], self.config.dropout, record
-            )
+            logits = self.network(batch["sources"], batch["targets"], dropout, record)
         logits = logits.astype(framework.dtype())
         return smoothed_cross_entropy(logits, batch["targets"], self.config.label_smoothing)
 
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient} on this process's part."""
         points = {}
-        loss, gradients = self.differentiate(batch, points.__setitem__)
+        loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
     def differentiate(self, batch, record):
@@ -89,9 +89,9 @@ class Trainer:
 
     def predict(self, batch):
         """The likeliest translation of each source.  Returns int64 [B, L], zeros after its end."""
-        return self.decode(batch)[0]
+        return self.evaluate(batch)[0]
 
-    def decode(self, batch):
+    def evaluate(self, batch):
         """Translations, see predict, and their scores, float [B]; both on the host."""
         return decode(self.config, framework, batch["sources"], self.start, self.extend)
 

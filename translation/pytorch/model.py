@@ -11,7 +11,7 @@ from torch import nn
 
 from common.frameworks.pytorch import dtype, parameter
 from common.parameters import ignore
-from translation.formulas import MASKED, positions, smoothed_label
+from translation.formulas import MASKED, GivenMasks, positions, smoothed_label
 
 
 class LayerNorm(nn.Module):
@@ -88,9 +88,12 @@ class Attention(nn.Module):
         normed = self.norm(x)
         keys, values = memory or self.keys_and_values(normed)
         queries = self.heads(self.query(normed))
-        seen = F.scaled_dot_product_attention(
-            queries, keys, values, mask, dropout_p=dropout, is_causal=causal
-        )
+        if isinstance(dropout, GivenMasks):
+            seen = attend(queries, keys, values, mask, causal, dropout)
+        else:
+            seen = F.scaled_dot_product_attention(
+                queries, keys, values, mask, dropout_p=dropout, is_causal=causal
+            )
         seen = self.output(seen.transpose(1, 2).flatten(2))  # [B, T, D]
         return x + drop(seen, dropout)
 
@@ -214,8 +217,22 @@ class Transformer(nn.Module):
         return self.embedding.logits(self.decoder_norm(x)), longer
 
 
+def attend(queries, keys, values, mask, causal, dropout):
+    """scaled_dot_product_attention written out, which takes no given mask for its weights."""
+    scores = queries @ keys.transpose(2, 3) * queries.shape[3] ** -0.5  # [B, H, T, S]
+    if causal:
+        mask = torch.full(scores.shape[2:], MASKED, dtype=scores.dtype).triu(1)
+    scores = scores if mask is None else scores + mask
+    return drop(F.softmax(scores, dim=3), dropout) @ values
+
+
 def drop(x, dropout):
-    """A share of x set to 0 and the rest scaled up; x itself where the share is 0."""
+    """A share of x set to 0 and the rest scaled up; x itself where the share is 0.
+
+    dropout: the share, or GivenMasks.
+    """
+    if isinstance(dropout, GivenMasks):
+        return torch.where(dropout.next(), x / (1.0 - dropout.share), 0.0)
     return F.dropout(x, dropout) if dropout else x
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from common.frameworks.tensorflow import compute_dtype, dtype, parameter
 from common.parameters import ignore
-from translation.formulas import MASKED, positions, smoothed_label
+from translation.formulas import MASKED, GivenMasks, positions, smoothed_label
 
 
 class LayerNorm(tf.Module):
@@ -235,7 +235,12 @@ def _rows_matmul(x, matrix, transpose_b=False):
 
 
 def drop(x, dropout):
-    """A share of x set to 0 and the rest scaled up; x itself where the share is 0."""
+    """A share of x set to 0 and the rest scaled up; x itself where the share is 0.
+
+    dropout: the share, or GivenMasks.
+    """
+    if isinstance(dropout, GivenMasks):
+        return tf.where(dropout.next(), x / (1.0 - dropout.share), tf.zeros_like(x))
     if not dropout:
         return x
     generator = tf.random.get_global_generator()

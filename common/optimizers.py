@@ -1,0 +1,28 @@
+"""The optimizers' formulas in numpy, for one tensor: what parity holds a port's own step against.
+
+g is the loss's gradient, w the weight.  Arrays are float64, of any one shape.
+"""
+
+import numpy as np
+
+
+def momentum(w, v, g, rate, share):
+    """v = share v + g, w = w - rate v.  Returns (w, v)."""
+    v = share * v + g
+    return w - rate * v, v
+
+
+def adam(w, m, v, g, rate, beta1, beta2, epsilon, step=None):
+    """Kingma & Ba 2015, algorithm 1, t = step + 1:
+
+    m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2,
+    w = w - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon).
+
+    step: None leaves the bias corrections out: the rate holds them.  Returns (w, m, v).
+    """
+    m = beta1 * m + (1.0 - beta1) * g
+    v = beta2 * v + (1.0 - beta2) * g * g
+    first = second = 1.0
+    if step is not None:
+        first, second = 1.0 - beta1 ** (step + 1), 1.0 - beta2 ** (step + 1)
+    return w - rate * (m / first) / (np.sqrt(v / second) + epsilon), m, v
