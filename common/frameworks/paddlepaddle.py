@@ -316,8 +316,8 @@ class _Sums:
         """tensors: {name: tensor} of the shapes to come.  count: see average."""
         self.count = 1 if count is None else count
         one = paddle.ones([1], next(iter(tensors.values())).dtype)
-        tensors = {**tensors, "count": one}
-        self.packs = Packs({name: tensor.nbytes for name, tensor in tensors.items()})
+        tensors = {"count": one, **tensors}
+        self.packs = Packs({n: t.size * t.element_size() for n, t in tensors.items()})
         self.flats, self.own, self.tasks = [], {}, []
         self.add("count", one)
 
@@ -338,9 +338,10 @@ class _Sums:
         """{name: mean}, once all have come."""
         for task in self.tasks:
             task.wait()
-        total = self.flats[-1][-1:]
+        total = self.flats[0][:1]  # of the counts
         means = {}
         for names, flat in zip(self.packs.packs, self.flats):
             parts = paddle.split(flat / total, [self.own[name].size for name in names])
             means |= {n: part.reshape(self.own[n].shape) for n, part in zip(names, parts)}
+        means.pop("count")
         return means

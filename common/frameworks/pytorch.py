@@ -279,7 +279,7 @@ class _Sums:
         """tensors: {name: tensor} of the shapes to come.  count: see average."""
         self.count = 1 if count is None else count
         one = next(iter(tensors.values())).new_ones(1)
-        tensors = {**tensors, "count": one}
+        tensors = {"count": one, **tensors}
         self.packs = Packs({name: tensor.nbytes for name, tensor in tensors.items()})
         self.flats, self.views, self.tasks = [], {}, []
         for names in self.packs.packs:
