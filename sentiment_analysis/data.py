@@ -159,7 +159,7 @@ def pack(config, reviews, labels):
     tokens: int32 [before + T + after], the reviews, concatenated.  Each starts with a block of
         block_size places, and is followed by at least as many empty ones as a convolution reaches.
         Empty is the number after the dictionary's last.  `before` and `after`, see config.halo, are
-        empty places around the whole stream.  T is a multiple of stream_multiple.
+        empty places around the whole stream.  T is a multiple of stream_multiple, and never 0.
     blocks: int32 [B, M], the blocks of each review, its last one repeated up to M, a multiple of
         blocks_multiple.
     seen: bool [vocabulary], the words that are in the batch.
@@ -169,7 +169,7 @@ def pack(config, reviews, labels):
     lengths = np.array([len(review) for review in reviews], np.int64)
     num_blocks = -(-(lengths + max(before, after)) // config.block_size)
     first_blocks = np.cumsum(num_blocks) - num_blocks
-    size = round_up(num_blocks.sum() * config.block_size, config.stream_multiple)
+    size = round_up(max(1, num_blocks.sum()) * config.block_size, config.stream_multiple)
     tokens = np.full(before + size + after, config.vocabulary_size, np.int32)
     for first, review in zip(before + first_blocks * config.block_size, reviews):
         tokens[first : first + len(review)] = review

@@ -243,7 +243,7 @@ def neutral(docstring):
 
 
 def is_private(name):
-    return re.fullmatch(r"_[^_].*", name.rpartition(".")[2])
+    return re.search(r"(^|\.)_[^_]", name)
 
 
 @pytest.mark.parametrize("twins", TWINS)

@@ -4,6 +4,7 @@ Twins: pytorch.py, tensorflow.py and paddlepaddle.py have the same functions, in
 operators, layers or losses live here.
 """
 
+import functools
 import os
 import pathlib
 import resource
@@ -11,6 +12,7 @@ import resource
 import numpy as np
 
 from common.errors import UserError
+from common.packs import Packs
 from common.parameters import step_seed
 from common.processes import num_threads, settings
 from common.quiet import quiet
@@ -221,27 +223,48 @@ def to_canonical(tensor, role):
 
 
 def average(tensors, count=None):
-    """{name: tensor} -> the mean of each over all processes, in one all-reduce.
+    """{name: tensor} -> the mean of each over all processes.
 
     count: of this process's examples, by which it weighs; None: all processes weigh alike.
     """
     if world_size() == 1:
         return tensors
-    flat = paddle.concat([tensor.reshape([-1]) for tensor in tensors.values()])
-    flat = paddle.concat([flat, paddle.ones([1], flat.dtype)])
-    if count is not None:
-        flat = flat * count
-    distributed.all_reduce(flat)
-    flat = flat[:-1] / flat[-1]
-    parts = paddle.split(flat, [tensor.size for tensor in tensors.values()])
-    return {n: part.reshape(t.shape) for (n, t), part in zip(tensors.items(), parts)}
+    return mean_gradients(lambda: (None, {}), {}, count, tensors)[1]
 
 
-def average_in_place(tensors, count=None):
-    """Sets each tensor to its mean over all processes, weighed as by `average`."""
-    if world_size() > 1:
-        for tensor, mean in zip(tensors.values(), average(tensors, count).values()):
-            tensor.set_value(mean)
+def mean_gradients(differentiate, weights, count=None, beside=None):
+    """Returns the loss and {name: the gradient's mean over all processes}.
+
+    differentiate: gives the loss and {name: gradient} of this process's part of the batch.
+    weights: {name: tensor}, in forward order.  count: see average.
+    beside: {name: tensor} that is averaged along, as it is after the backward pass, and found among
+        the gradients; in one process the tensor itself.
+    """
+    beside = beside or {}
+    if world_size() == 1:
+        loss, gradients = differentiate()
+        return loss, {**gradients, **beside}
+    # The last layer's gradient is the first to come, and is sent while the backward pass goes on.
+    # Only of paddle.grad, and of a compiled loss, all come at the end.
+    sums = _Sums({**dict(reversed(weights.items())), **beside}, count)
+    hooks = [weight.register_hook(functools.partial(sums.add, name))
+             for name, weight in weights.items()]
+    try:
+        loss, gradients = differentiate()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    own = {**gradients, **beside}
+    for name in sums.packs.missing():  # what no gradient reaches, and what is beside
+        sums.add(name, paddle.zeros_like(weights[name]) if own[name] is None else own[name])
+    return loss, sums.means()
+
+
+def assign(tensors, values):
+    """Sets each tensor to the value of its name, but for one that is that value itself."""
+    for name, tensor in tensors.items():
+        if values[name] is not tensor:
+            tensor.set_value(values[name])
 
 
 def gather(value):
@@ -284,3 +307,41 @@ def _fill(tensors, arrays, specification):
         role = specification[name].role
         array = np.ascontiguousarray(arrays[name].transpose(_axes(role, arrays[name].ndim)))
         tensor.set_value(paddle.to_tensor(array, dtype()))
+
+
+class _Sums:
+    """Sums of tensors over all processes, each weighed by its process's count; see Packs."""
+
+    def __init__(self, tensors, count):
+        """tensors: {name: tensor} of the shapes to come.  count: see average."""
+        self.count = 1 if count is None else count
+        one = paddle.ones([1], next(iter(tensors.values())).dtype)
+        tensors = {"count": one, **tensors}
+        self.packs = Packs({n: t.size * t.element_size() for n, t in tensors.items()})
+        self.flats, self.own, self.tasks = [], {}, []
+        self.add("count", one)
+
+    @paddle.no_grad()
+    def add(self, name, tensor):
+        """Takes this process's tensor of that name."""
+        if isinstance(self.count, int) and self.count == 0:
+            self.own[name] = paddle.zeros_like(tensor)  # the mean over no examples is no number
+        else:
+            self.own[name] = tensor * self.count
+        for number in self.packs.come(name):
+            names = self.packs.packs[number]
+            self.flats.append(paddle.concat([self.own[name].reshape([-1]) for name in names]))
+            self.tasks.append(distributed.all_reduce(self.flats[number], sync_op=False))
+
+    @paddle.no_grad()
+    def means(self):
+        """{name: mean}, once all have come."""
+        for task in self.tasks:
+            task.wait()
+        total = self.flats[0][:1]  # of the counts
+        means = {}
+        for names, flat in zip(self.packs.packs, self.flats):
+            parts = paddle.split(flat / total, [self.own[name].size for name in names])
+            means |= {n: part.reshape(self.own[n].shape) for n, part in zip(names, parts)}
+        means.pop("count")
+        return means

@@ -4,6 +4,7 @@ Twins: pytorch.py, tensorflow.py and paddlepaddle.py have the same functions, in
 operators, layers or losses live here.
 """
 
+import functools
 import os
 import resource
 
@@ -12,6 +13,7 @@ import torch
 from torch import distributed, nn
 
 from common.errors import UserError
+from common.packs import Packs
 from common.parameters import step_seed
 from common.processes import num_threads, settings
 
@@ -178,33 +180,48 @@ def to_canonical(tensor, role):
 
 
 def average(tensors, count=None):
-    """{name: tensor} -> the mean of each over all processes, in one all-reduce.
+    """{name: tensor} -> the mean of each over all processes.
 
     count: of this process's examples, by which it weighs; None: all processes weigh alike.
     """
     if world_size() == 1:
         return tensors
-    one = next(iter(tensors.values())).new_ones(1)
-    flat = one.new_empty(sum(tensor.numel() for tensor in tensors.values()) + 1)
-    means, start = {}, 0
+    return mean_gradients(lambda: (None, {}), {}, count, tensors)[1]
+
+
+def mean_gradients(differentiate, weights, count=None, beside=None):
+    """Returns the loss and {name: the gradient's mean over all processes}.
+
+    differentiate: gives the loss and {name: gradient} of this process's part of the batch.
+    weights: {name: tensor}, in forward order.  count: see average.
+    beside: {name: tensor} that is averaged along, as it is after the backward pass, and found among
+        the gradients; in one process the tensor itself.
+    """
+    beside = beside or {}
+    if world_size() == 1:
+        loss, gradients = differentiate()
+        return loss, {**gradients, **beside}
+    # The last layer's gradient is the first to come, and is sent while the backward pass goes on.
+    # Only a compiled loss gives all of them at its end.
+    sums = _Sums({**dict(reversed(weights.items())), **beside}, count)
+    hooks = [weight.register_hook(functools.partial(sums.add, name))
+             for name, weight in weights.items()]
+    try:
+        loss, gradients = differentiate()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    own = {**gradients, **beside}
+    for name in sums.packs.missing():  # what no gradient reaches, and what is beside
+        sums.add(name, torch.zeros_like(weights[name]) if own[name] is None else own[name])
+    return loss, sums.means()
+
+
+def assign(tensors, values):
+    """Sets each tensor to the value of its name, but for one that is that value itself."""
     for name, tensor in tensors.items():
-        # Its own strides: where weights are channels-last, the optimizer wants gradients so too.
-        strides = torch.empty_like(tensor, device="meta").stride()
-        means[name] = flat.as_strided(tensor.shape, strides, start).copy_(tensor)
-        start += tensor.numel()
-    flat[-1:] = one
-    if count is not None:
-        flat *= count
-    distributed.all_reduce(flat)
-    flat /= flat[-1].clone()
-    return means
-
-
-def average_in_place(tensors, count=None):
-    """Sets each tensor to its mean over all processes, weighed as by `average`."""
-    if world_size() > 1:
-        for tensor, mean in zip(tensors.values(), average(tensors, count).values()):
-            tensor.copy_(mean)
+        if values[name] is not tensor:
+            tensor.copy_(values[name])
 
 
 def gather(value):
@@ -253,3 +270,45 @@ def _fill(tensors, arrays, specification):
         role = specification[name].role
         array = np.ascontiguousarray(arrays[name].transpose(_axes(role, arrays[name].ndim)))
         tensor.copy_(torch.from_numpy(array))
+
+
+class _Sums:
+    """Sums of tensors over all processes, each weighed by its process's count; see Packs."""
+
+    def __init__(self, tensors, count):
+        """tensors: {name: tensor} of the shapes to come.  count: see average."""
+        self.count = 1 if count is None else count
+        one = next(iter(tensors.values())).new_ones(1)
+        tensors = {"count": one, **tensors}
+        self.packs = Packs({name: tensor.nbytes for name, tensor in tensors.items()})
+        self.flats, self.views, self.tasks = [], {}, []
+        for names in self.packs.packs:
+            start = 0
+            flat = one.new_empty(sum(tensors[name].numel() for name in names))
+            for name in names:
+                # Its own strides: beside channels-last weights the optimizer wants gradients so.
+                strides = torch.empty_like(tensors[name], device="meta").stride()
+                self.views[name] = flat.as_strided(tensors[name].shape, strides, start)
+                start += tensors[name].numel()
+            self.flats.append(flat)
+        self.add("count", one)
+
+    @torch.no_grad()
+    def add(self, name, tensor):
+        """Takes this process's tensor of that name.  Returns the place of the sum."""
+        if isinstance(self.count, int) and self.count == 0:
+            self.views[name].zero_()  # the mean over no examples is no number
+        else:
+            torch.mul(tensor, self.count, out=self.views[name])
+        for number in self.packs.come(name):
+            self.tasks.append(distributed.all_reduce(self.flats[number], async_op=True))
+        return self.views[name]
+
+    def means(self):
+        """{name: mean}, once all have come."""
+        for task in self.tasks:
+            task.wait()
+        total = self.views.pop("count").clone()
+        for flat in self.flats:
+            flat /= total
+        return self.views

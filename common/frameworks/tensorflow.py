@@ -13,6 +13,7 @@ import resource
 import numpy as np
 
 from common.errors import UserError
+from common.packs import PACK_BYTES
 from common.parameters import step_seed
 from common.processes import num_threads, settings
 from common.quiet import quiet
@@ -54,7 +55,7 @@ def start(config):
         # first are sent while the backward pass goes on.
         collective = tf.distribute.experimental.CommunicationImplementation
         options = tf.distribute.experimental.CommunicationOptions(
-            bytes_per_pack=32 << 20,
+            bytes_per_pack=PACK_BYTES,
             implementation=collective.NCCL if config.device == "cuda" else collective.AUTO,
         )
         _strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
@@ -216,28 +217,44 @@ def to_canonical(tensor, role):
 
 
 def average(tensors, count=None):
-    """{name: tensor} -> the mean of each over all processes, in one all-reduce.
+    """{name: tensor} -> the mean of each over all processes.
 
     count: of this process's examples, by which it weighs; None: all processes weigh alike.
     """
     if world_size() == 1:
         return tensors
-    flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors.values()], axis=0)
-    flat = tf.concat([flat, tf.ones([1], flat.dtype)], axis=0)
-    if count is not None:
-        flat *= tf.cast(count, flat.dtype)
-    flat = _strategy.run(_sum, args=([flat],))[0]
-    flat = flat[:-1] / flat[-1]
-    parts = tf.split(flat, [int(np.prod(tensor.shape)) for tensor in tensors.values()])
-    return {n: tf.reshape(part, t.shape) for (n, t), part in zip(tensors.items(), parts)}
+    return mean_gradients(lambda: (None, {}), {}, count, tensors)[1]
 
 
-def average_in_place(tensors, count=None):
-    """Sets each tensor to its mean over all processes, weighed as by `average`."""
-    if world_size() > 1:
-        values = {name: tf.convert_to_tensor(value) for name, value in tensors.items()}
-        for tensor, mean in zip(tensors.values(), average(values, count).values()):
-            tensor.assign(mean)
+def mean_gradients(differentiate, weights, count=None, beside=None):
+    """Returns the loss and {name: the gradient's mean over all processes}.
+
+    differentiate: gives the loss and {name: gradient} of this process's part of the batch.
+    weights: {name: tensor}, in forward order.  count: see average.
+    beside: {name: tensor} that is averaged along, as it is after the backward pass, and found among
+        the gradients; in one process the tensor itself.
+    """
+    beside = beside or {}
+    if world_size() == 1:
+        loss, gradients = differentiate()
+        return loss, {**gradients, **beside}
+    loss, gradients = differentiate()
+    own = {name: tf.zeros_like(weights[name]) if tensor is None else tensor
+           for name, tensor in {**gradients, **beside}.items()}
+    # The last layer's gradient is the first to come, and is sent while the backward pass goes on: a
+    # list goes in packs, from its end on.
+    count = tf.cast(1 if count is None else count, _dtype)
+    # no_nan: the mean over no examples is no number.
+    weighed = [tf.math.multiply_no_nan(tensor, count) for tensor in own.values()]
+    *sums, total = _strategy.run(_sum, args=([*weighed, count],))
+    return loss, {name: one / total for name, one in zip(own, sums)}
+
+
+def assign(tensors, values):
+    """Sets each tensor to the value of its name, but for one that is that value itself."""
+    for name, tensor in tensors.items():
+        if values[name] is not tensor:
+            tensor.assign(values[name])
 
 
 def gather(value):

@@ -80,11 +80,19 @@ class Trainer:
 
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
         count = batch["labels"].shape[0]  # a process weighs by its examples
+        # The moving statistics travel with the gradients: no message more.  Evaluation and saving
+        # alone need their means; but a checkpoint, which one process writes at any step, would not
+        # hold each process's own, and a run resumed from it would go another way.
+        loss, means = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+            self.statistics,
+        )
         with paddle.no_grad():
-            self.update(framework.average(gradients, count), rate)
-            framework.average_in_place(self.statistics, count)
+            self.update(means, rate)
+            framework.assign(self.statistics, means)
         return loss
 
     def predict(self, batch):

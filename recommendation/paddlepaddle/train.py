@@ -74,10 +74,14 @@ class Trainer:
 
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
         count = batch["labels"].shape[0]  # a process weighs by its examples
+        loss, gradients = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+        )
         with paddle.no_grad():
-            self.update(framework.average(gradients, count), rate, step)
+            self.update(gradients, rate, step)
         return loss
 
     def predict(self, batch):

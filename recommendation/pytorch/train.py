@@ -73,10 +73,14 @@ class Trainer:
 
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
         count = len(batch["labels"])  # a process weighs by its examples
+        loss, gradients = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+        )
         with torch.no_grad():
-            self.update(framework.average(gradients, count), rate, step)
+            self.update(gradients, rate, step)
         return loss
 
     def predict(self, batch):

@@ -74,9 +74,13 @@ class Trainer:
 
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
         count = tf.size(batch["labels"])  # a process weighs by its examples
-        self.update(framework.average(gradients, count), rate, step)
+        loss, gradients = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+        )
+        self.update(gradients, rate, step)
         return loss
 
     def predict(self, batch):

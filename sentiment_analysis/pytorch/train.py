@@ -66,12 +66,16 @@ class Trainer:
 
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
         count = len(batch["labels"])  # a process weighs by its examples
+        seen = batch["seen"].to(framework.dtype())
+        loss, means = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+            {"seen": seen},
+        )
         with torch.no_grad():
-            gradients["seen"] = batch["seen"].to(framework.dtype())
-            averages = framework.average(gradients, count)
-            self.update(averages, averages["seen"], rate)
+            self.update(means, means["seen"], rate)
         return loss
 
     def predict(self, batch):

@@ -78,11 +78,15 @@ class Trainer:
 
     def step_on_device(self, batch, rate):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
         count = tf.size(batch["labels"])  # a process weighs by its examples
-        gradients["seen"] = tf.cast(batch["seen"], framework.dtype())
-        averages = framework.average(gradients, count)
-        self.update(averages, averages["seen"], rate)
+        seen = tf.cast(batch["seen"], framework.dtype())
+        loss, means = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+            {"seen": seen},
+        )
+        self.update(means, means["seen"], rate)
         return loss
 
     def predict(self, batch):

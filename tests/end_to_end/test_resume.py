@@ -7,7 +7,7 @@ import pytest
 
 from common import checkpoint, run_folder
 from common.command import FRAMEWORKS
-from tests.cells import CELLS
+from tests.cells import CELLS, script
 from tests.end_to_end.runs import (
     assert_same_bits,
     evaluating,
@@ -17,6 +17,7 @@ from tests.end_to_end.runs import (
     resumable,
     saved,
     saving,
+    tiny,
 )
 
 
@@ -55,6 +56,23 @@ def test_so_it_does_killed_while_evaluating_and_while_saving(
     assert run_folder.read_result(tmp_path)["resumed"] >= 1
     assert_same_bits(ran(application, framework_name, "whole").folder, tmp_path)
     assert judged(tmp_path)
+
+
+@pytest.mark.parametrize("application", ["image_classification"])
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_two_processes_end_bitwise_alike_however_often_they_save(
+    application, framework_name, tiny_data, command, tmp_path
+):
+    """Moving statistics and all: a checkpoint holds one set, and saving changes none."""
+    run = [script(application, framework_name), *tiny(application, tiny_data(application)),
+           "--processes=2", "--max_epochs=2"]
+    command(*run, f"--output_dir={tmp_path}/whole", check=False)
+    part = tmp_path / "part"
+    run += [f"--output_dir={part}", "--set=checkpoint_every_steps=4"]
+    assert kill_when(run, saved(part, 4)), "ended before it could be killed"
+    command(*run, "--resume", check=False)
+    assert run_folder.read_result(part)["resumed"] == 1
+    assert_same_bits(tmp_path / "whole", part)
 
 
 @pytest.mark.parametrize("application", ["recommendation"])

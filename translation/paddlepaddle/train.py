@@ -50,13 +50,14 @@ class Trainer:
         loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
-    def differentiate(self, batch, record):
-        """Returns the loss a piece and {name: gradient}.
+    def count(self, batch):
+        """How many pieces are to be found, by which losses are averaged.  0 for an empty share."""
+        return (batch["targets"] != 0).sum().astype(framework.dtype())
 
-        A piece counts the same on whatever process: the mean is over the processes' mean number.
-        """
-        count = (batch["targets"] != 0).sum().astype(framework.dtype())
-        count = framework.average({"count": count})["count"]
+    def differentiate(self, batch, record):
+        """Returns the loss a piece and {name: gradient}.  Of an empty share both are 0."""
+        count = self.count(batch)
+        count = count.clip(min=1.0)
         loss = self.loss(batch, record) / count
         self.optimizer.clear_grad(set_to_zero=False)
         loss.backward()
@@ -82,9 +83,14 @@ class Trainer:
 
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
+        count = self.count(batch)  # a process weighs by its pieces
+        loss, gradients = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+        )
         with paddle.no_grad():
-            self.update(framework.average(gradients), rate, step)
+            self.update(gradients, rate, step)
         return loss
 
     def predict(self, batch):

@@ -60,13 +60,14 @@ class Trainer:
         loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
-    def differentiate(self, batch, record):
-        """Returns the loss a piece and {name: gradient}.
+    def count(self, batch):
+        """How many pieces are to be found, by which losses are averaged.  0 for an empty share."""
+        return tf.reduce_sum(tf.cast(batch["targets"] != 0, framework.dtype()))
 
-        A piece counts the same on whatever process: the mean is over the processes' mean number.
-        """
-        count = tf.reduce_sum(tf.cast(batch["targets"] != 0, framework.dtype()))
-        count = framework.average({"count": count})["count"]
+    def differentiate(self, batch, record):
+        """Returns the loss a piece and {name: gradient}.  Of an empty share both are 0."""
+        count = self.count(batch)
+        count = tf.maximum(count, 1.0)
         with tf.GradientTape() as tape:
             loss = self.loss(batch, record) / count
         gradients = tape.gradient(loss, list(self.weights.values()))
@@ -91,8 +92,13 @@ class Trainer:
 
     def step_on_device(self, batch, rate, step):
         """What train_step does on the device."""
-        loss, gradients = self.differentiate(batch, ignore)
-        self.update(framework.average(gradients), rate, step)
+        count = self.count(batch)  # a process weighs by its pieces
+        loss, gradients = framework.mean_gradients(
+            lambda: self.differentiate(batch, ignore),
+            self.weights,
+            count,
+        )
+        self.update(gradients, rate, step)
         return loss
 
     def predict(self, batch):
