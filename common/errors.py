@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+import time
 
 ABORTED = 2       # exit code: does not hold: a target missed, a log or a port that fails
 INTERRUPTED = 130
@@ -34,26 +35,30 @@ def tell(text):
     print(f"error: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def told(body, advice=""):
+def told(body, advice="", patience=None):
     """What body() returns; 1 for a fault of the user, 130 when interrupted, each told in one line.
 
     SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption.
+    patience: of a process that a launcher started, the seconds until it tells: see processes.py.
+    SIGTERM then ends it without a word, for the launcher has its own.
     A file that cannot be read or written is the user's to mend, wherever it strikes.
     """
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt if patience is None else signal.SIG_DFL)
     try:
         return body()
     except UserError as error:
-        tell(error)
+        line = str(error)
     except OSError as error:
-        tell(f"{error.filename or 'input or output'}: {error.strerror or error}.")
+        line = f"{error.filename or 'input or output'}: {error.strerror or error}."
     except MemoryError as error:
-        tell(f"out of memory ({error}). Make the batch or the model smaller.")
+        line = f"out of memory ({error}). Make the batch or the model smaller."
     except KeyboardInterrupt:
         tell(f"interrupted. {advice}".rstrip())
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
+    time.sleep(patience or 0.0)
+    tell(line)
     return 1
 
 

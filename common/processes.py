@@ -30,13 +30,32 @@ SETTINGS = (
                                    "fraction_of_gpu_memory_to_use", "use_cinn", "use_mkldnn")),
 )  # fmt: skip
 
-LAUNCHED = "LAUNCHED"  # set in the environment of what `start` starts
+LAUNCHED = "LAUNCHED"  # in the environment of what a launcher starts: its host's number
 
 
 def start(command, environment, **more):
     """A Popen in a session of its own: the terminal's Ctrl-C reaches the launcher alone."""
-    environment = environment | {LAUNCHED: str(os.getpid())}
     return subprocess.Popen(command, env=environment, start_new_session=True, **more)
+
+
+def patience():
+    """Seconds that a launched process waits before it tells a fault; None of any other process.
+
+    What is a fault of all is told by the first; the launcher ends the others before they speak.
+    """
+    if LAUNCHED not in os.environ:
+        return None
+    first = os.environ[LAUNCHED] == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
+    return 0.0 if first else 2.0
+
+
+def show_late(kind, error, trace):
+    """Python's own report of an exception, after a while: sys.excepthook of launched processes.
+
+    Where the exception is that another process has gone, the launcher knows better by then.
+    """
+    time.sleep(2.0 + patience())
+    sys.__excepthook__(kind, error, trace)
 
 
 def end_with_parent():
@@ -51,15 +70,18 @@ def end_with_parent():
             os._exit(1)
 
 
-def wait_for_all(children):
+def wait_for_all(children, check=None):
     """The first exit code that is not 0; one process's end by a fault ends the others.
 
-    An interruption ends them all before it goes on.
+    An interruption ends them all before it goes on, and so does what check(), called all the time,
+    raises.
     """
     try:
         while any(child.poll() is None for child in children):
             if any(child.returncode not in (None, 0, ABORTED) for child in children):
                 break
+            if check:
+                check()
             time.sleep(0.05)
         time.sleep(0.2 * any(child.poll() is None for child in children))  # to say what they know
     finally:

@@ -139,7 +139,7 @@ def test_a_switch_takes_no_value():
     (["odd\n", ""], "a process failed"),
 ])  # fmt: skip
 def test_of_a_launchers_logs_one_error_is_told(said, words, tmp_path, monkeypatch, capsys):
-    def failed(children):
+    def failed(children, check):
         for rank, text in enumerate(said):
             folder = next((tmp_path / "processes").iterdir())
             (folder / f"workerlog.{rank}").write_text(text)
