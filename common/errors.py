@@ -3,7 +3,6 @@
 import math
 import signal
 import sys
-import time
 
 ABORTED = 2       # exit code: does not hold: a target missed, a log or a port that fails
 INTERRUPTED = 130
@@ -35,15 +34,15 @@ def tell(text):
     print(f"error: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def told(body, advice="", patience=None):
+def told(body, advice="", may_speak=None):
     """What body() returns; 1 for a fault of the user, 130 when interrupted, each told in one line.
 
     SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption.
-    patience: of a process that a launcher started, the seconds until it tells: see processes.py.
-    SIGTERM then ends it without a word, for the launcher has its own.
+    may_speak: of a process among others, whether it is the one that tells; SIGTERM then ends it
+    without a word, which is the launcher's.
     A file that cannot be read or written is the user's to mend, wherever it strikes.
     """
-    before = signal.signal(signal.SIGTERM, _interrupt if patience is None else signal.SIG_DFL)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL if may_speak else _interrupt)
     try:
         return body()
     except UserError as error:
@@ -57,8 +56,8 @@ def told(body, advice="", patience=None):
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
-    time.sleep(patience or 0.0)
-    tell(line)
+    if not may_speak or may_speak():
+        tell(line)
     return 1
 
 

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools
 import glob
 import importlib
 import json
@@ -12,6 +13,7 @@ import os
 import re
 import socket
 import sys
+import time
 
 from common import command, main, processes, run_folder
 from common.errors import ABORTED, UserError, tell, told
@@ -41,36 +43,40 @@ def launch(arguments, program="common.main"):
     # The processes of a host share its cores.
     share = max(1, os.cpu_count() // asked.layout.processes)
     environment.setdefault("OMP_NUM_THREADS", str(share))
-    environment[processes.LAUNCHED] = str(asked.layout.node_rank)
-    start = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}
-    if asked.layout.nodes == 1:
-        return told_of(start[config.framework](process, environment, asked.layout, config))
-    if config.framework == "tensorflow":  # what is wrong here need not wait for the others
-        workers_of(asked.layout, environment.get("TF_HOSTS", ""))
-    # PaddlePaddle's launcher takes a colon for the port's.
-    family = socket.AF_INET if config.framework == "paddlepaddle" else socket.AF_UNSPEC
-    with Hosts(asked.layout, alike(config, asked.layout), family) as hosts:
-        code = start[config.framework](process, environment, asked.layout, config, hosts)
-        if code not in (0, 1, ABORTED):
-            hosts.check()  # it may be why
-        fault = f"host {asked.layout.node_rank} has ended with a fault, which it tells."
-        hosts.end("" if code in (0, ABORTED) else fault)
-        return told_of(code)
-
-
-def told_of(code):
-    """The exit code of a run whose process has ended with a code, which is told if it is odd."""
+    voice = processes.Voice()
+    environment[processes.LAUNCHED] = voice.path
+    starters = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}
+    starter = starters[config.framework]
+    start = functools.partial(starter, process, environment, asked.layout, config)
+    try:
+        code = start() if asked.layout.nodes == 1 else among_hosts(start, config, asked.layout)
+    except UserError:
+        if voice.was_heard():
+            return 1
+        raise
     if code in (0, 1, ABORTED):
         return code
-    tell(f"a process ended with {code}. {main.ADVICE}")
+    if not voice.was_heard():
+        tell(f"a process ended with {code}. {main.ADVICE}")
     return 1
 
 
-def alike(config, layout):
-    """{name: value} of what all hosts must have been told alike."""
-    own = ("data_dir", "output_dir", "workers", "threads")
-    values = {n: value for n, value in dataclasses.asdict(config).items() if n not in own}
-    return values | {"processes": layout.processes, "nodes": layout.nodes}
+def among_hosts(start, config, layout):
+    """What start(hosts) returns, once the hosts have met; each learns how the others end."""
+    if config.framework == "tensorflow":  # what is wrong here need not wait for the others
+        workers_of(layout)
+    # PaddlePaddle's launcher takes a colon for the port's.
+    family = socket.AF_INET if config.framework == "paddlepaddle" else socket.AF_UNSPEC
+    own = ("data_dir", "output_dir", "workers", "threads")  # need not be alike
+    alike = {n: value for n, value in dataclasses.asdict(config).items() if n not in own}
+    with Hosts(layout, alike | {"processes": layout.processes}, family) as hosts:
+        code = start(hosts)
+        if code in (0, ABORTED):
+            hosts.end()
+        else:
+            hosts.check()  # it may be why
+            hosts.end(f"host {layout.node_rank} has ended with a fault, which it tells.")
+        return code
 
 
 # The function beneath torchrun, whose own command line would take flags of ours for its own.
@@ -125,7 +131,7 @@ def torchrun(process, environment, layout, config, hosts=None):
 
 def tensorflow(process, environment, layout, config, hosts=None):
     """TensorFlow has no launcher: each process finds its place in TF_CONFIG."""
-    workers = workers_of(layout, environment.get("TF_HOSTS", ""))
+    workers = workers_of(layout)
     children = []
     for local_rank in range(layout.processes):
         index = layout.node_rank * layout.processes + local_rank
@@ -135,7 +141,7 @@ def tensorflow(process, environment, layout, config, hosts=None):
     return processes.wait_for_all(children, hosts and hosts.check)
 
 
-def workers_of(layout, tf_hosts):
+def workers_of(layout):
     """[HOST:PORT] of TensorFlow's processes.  Raises UserError; and where a port of ours is in use.
 
     Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them,
@@ -143,9 +149,9 @@ def workers_of(layout, tf_hosts):
     """
     if layout.nodes == 1:
         return [f"127.0.0.1:{processes.free_port()}" for _ in range(layout.processes)]
-    names = tf_hosts.split(",")
+    names = os.environ.get("TF_HOSTS", "").split(",")
     if len(names) != layout.nodes:
-        raise UserError(f"TF_HOSTS={tf_hosts}: expected {layout.nodes} hosts, by commas.")
+        raise UserError(f"TF_HOSTS: expected {layout.nodes} hosts, by commas.")
     workers = []
     for node_rank, name in enumerate(names):
         found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+)(?::([0-9]{1,5}))?", name)
@@ -185,11 +191,29 @@ def paddle(process, environment, layout, config, hosts=None):
     with open(os.path.join(log_dir, "launcher.log"), "w") as log:
         child = processes.start(
             [sys.executable, *launcher, sys.executable, *process],
-            environment | {"PYTHONUNBUFFERED": "1"},
+            environment | {"PYTHONUNBUFFERED": "1", processes.LAUNCHED: ""},  # each may speak
             stdout=log,
             stderr=log,
         )
-    failed = processes.wait_for_all([child], hosts and hosts.check)
+    try:
+        failed = processes.wait_for_all([child], hosts and hosts.check)
+        if failed not in (0, ABORTED) and hosts:
+            time.sleep(0.2)
+            hosts.check()
+    except UserError:
+        if not show(log_dir):
+            raise
+        return 1
+    if not show(log_dir) and failed not in (0, ABORTED):
+        tell(f"a process failed; {log_dir} holds what each one said.")
+    return failed if failed in (0, ABORTED) else 1
+
+
+def show(log_dir):
+    """Prints a result and the first error in the logs of PaddlePaddle's processes.
+
+    Returns whether there was an error.
+    """
     told_why = False
     for path in sorted(glob.glob(os.path.join(glob.escape(log_dir), "workerlog.*"))):
         with open(path, errors="replace") as opened:
@@ -199,13 +223,7 @@ def paddle(process, environment, layout, config, hosts=None):
                 elif line.startswith("error: ") and not told_why:
                     tell(line.removeprefix("error: ").rstrip("\n"))
                     told_why = True
-    if failed not in (0, ABORTED):
-        if not told_why:
-            if hosts:
-                hosts.check()  # it may be why
-            tell(f"a process failed; {log_dir} holds what each one said.")
-        return 1
-    return failed
+    return told_why
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ ADVICE = "Go on with --resume and the same --output_dir."
 
 def main(arguments):
     """Parses the command line and runs.  Returns the exit code."""
-    return told(lambda: run(command.parse(arguments).config), ADVICE, processes.patience())
+    may_speak = processes.may_speak if processes.LAUNCHED in os.environ else None
+    return told(lambda: run(command.parse(arguments).config), ADVICE, may_speak)
 
 
 def run(config):
