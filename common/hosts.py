@@ -54,9 +54,10 @@ class Hosts:
             raise UserError(f"--master={self.master}: no {kind} of that host is known here."
                             ) from None  # fmt: skip
         try:
-            print(f"host {layout.node_rank} of {layout.nodes} waits for "
-                  f"{'the others' if layout.node_rank == 0 else 'host 0'} at {self.master}, "
-                  f"{layout.wait_seconds} s at most", file=sys.stderr, flush=True)  # fmt: skip
+            whom = "the others" if layout.node_rank == 0 else "host 0"
+            line = (f"host {layout.node_rank} of {layout.nodes} waits for {whom} at {self.master}, "
+                    f"{layout.wait_seconds} s at most\n")
+            print(line, end="", file=sys.stderr, flush=True)
             if layout.node_rank == 0:
                 self._gather()
             else:
