@@ -21,6 +21,7 @@ class Layout:
     node_rank: int = 0
     host: str = "127.0.0.1"      # of the first host, where the processes meet
     port: int | None = None      # None: any that is free
+    wait_seconds: int = 900      # for the other hosts
 
     def world_size(self):
         """How many processes train together."""
@@ -70,9 +71,13 @@ def layout_of(values):
     """The Layout that flags ask for.  Raises UserError."""
     layout = Layout(values.processes or 1, values.nodes or 1, values.node_rank or 0)
     if layout.nodes == 1:
+        for name in ("node_rank", "master", "wait_seconds"):
+            if values.nodes is None and values[name].value is not None:
+                raise UserError(f"--{name}: of several hosts. Add --nodes=NUMBER, or leave it.")
         return layout
-    host, _, port = (values.master or "").rpartition(":")
-    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 1 << 16:
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^][:/\s]+)):([0-9]{1,5})", values.master or "")
+    host, port = (found[1] or found[2], found[3]) if found else ("", "0")
+    if not 0 < int(port) < 1 << 16:
         raise UserError("--nodes: name the first host with --master=HOST:PORT.")
     if layout.node_rank >= layout.nodes:
         raise UserError(f"--node_rank={layout.node_rank}: expected 0 to {layout.nodes - 1}.")
@@ -80,7 +85,8 @@ def layout_of(values):
         raise UserError("--nodes: give every host the same --seed.")
     if not values.output_dir:
         raise UserError("--nodes: give every host the same --output_dir, on a shared disk.")
-    return dataclasses.replace(layout, host=host, port=int(port))
+    wait = values.wait_seconds or Layout.wait_seconds
+    return dataclasses.replace(layout, host=host, port=int(port), wait_seconds=wait)
 
 
 def prepare(config):

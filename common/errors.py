@@ -34,26 +34,30 @@ def tell(text):
     print(f"error: {printable(text)}", file=sys.stderr, flush=True)
 
 
-def told(body, advice=""):
+def told(body, advice="", may_speak=None):
     """What body() returns; 1 for a fault of the user, 130 when interrupted, each told in one line.
 
     SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption.
+    may_speak: of a process among others, whether it is the one that tells; SIGTERM then ends it
+    without a word, which is the launcher's.
     A file that cannot be read or written is the user's to mend, wherever it strikes.
     """
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL if may_speak else _interrupt)
     try:
         return body()
     except UserError as error:
-        tell(error)
+        line = str(error)
     except OSError as error:
-        tell(f"{error.filename or 'input or output'}: {error.strerror or error}.")
+        line = f"{error.filename or 'input or output'}: {error.strerror or error}."
     except MemoryError as error:
-        tell(f"out of memory ({error}). Make the batch or the model smaller.")
+        line = f"out of memory ({error}). Make the batch or the model smaller."
     except KeyboardInterrupt:
         tell(f"interrupted. {advice}".rstrip())
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
+    if not may_speak or may_speak():
+        tell(line)
     return 1
 
 

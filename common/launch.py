@@ -4,14 +4,20 @@
     --nodes=M --node_rank=R --master=HOST:PORT --seed=S    on each of M hosts; R from 0
 """
 
+import dataclasses
+import functools
 import glob
 import importlib
 import json
 import os
+import re
+import socket
 import sys
+import time
 
 from common import command, main, processes, run_folder
 from common.errors import ABORTED, UserError, tell, told
+from common.hosts import Hosts, joined, listening
 
 USAGE = "usage: launch.sh APPLICATION FRAMEWORK [flags]"
 
@@ -37,12 +43,40 @@ def launch(arguments, program="common.main"):
     # The processes of a host share its cores.
     share = max(1, os.cpu_count() // asked.layout.processes)
     environment.setdefault("OMP_NUM_THREADS", str(share))
-    start = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}
-    code = start[config.framework](process, environment, asked.layout, config)
+    voice = processes.Voice()
+    environment[processes.LAUNCHED] = voice.path
+    starters = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}
+    starter = starters[config.framework]
+    start = functools.partial(starter, process, environment, asked.layout, config)
+    try:
+        code = start() if asked.layout.nodes == 1 else among_hosts(start, config, asked.layout)
+    except UserError:
+        if voice.was_heard():
+            return 1
+        raise
     if code in (0, 1, ABORTED):
         return code
-    tell(f"a process ended with {code}. {main.ADVICE}")
+    if not voice.was_heard():
+        tell(f"a process ended with {code}. {main.ADVICE}")
     return 1
+
+
+def among_hosts(start, config, layout):
+    """What start(hosts) returns, once the hosts have met; each learns how the others end."""
+    if config.framework == "tensorflow":  # what is wrong here need not wait for the others
+        workers_of(layout)
+    # PaddlePaddle's launcher takes a colon for the port's.
+    family = socket.AF_INET if config.framework == "paddlepaddle" else socket.AF_UNSPEC
+    own = ("data_dir", "output_dir", "workers", "threads")  # need not be alike
+    alike = {n: value for n, value in dataclasses.asdict(config).items() if n not in own}
+    with Hosts(layout, alike | {"processes": layout.processes}, family) as hosts:
+        code = start(hosts)
+        if code in (0, ABORTED):
+            hosts.end()
+        else:
+            hosts.check()  # it may be why
+            hosts.end(f"host {layout.node_rank} has ended with a fault, which it tells.")
+        return code
 
 
 # The function beneath torchrun, whose own command line would take flags of ours for its own.
@@ -50,14 +84,16 @@ TORCHRUN = """
 import json, logging, os, sys
 from common.processes import end_with_parent
 end_with_parent()
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 logging.disable(logging.ERROR)  # of the launcher; the processes say what it is
 given = json.loads(sys.argv[1])
 config = LaunchConfig(
     min_nodes=given["nodes"], max_nodes=given["nodes"], nproc_per_node=given["processes"],
-    run_id="run", rdzv_backend="static", rdzv_endpoint=f"{given['host']}:{given['port']}",
-    rdzv_configs={"rank": given["node_rank"], "timeout": given["seconds"]}, max_restarts=0,
+    run_id="run", rdzv_backend="static", rdzv_endpoint=given["endpoint"],
+    rdzv_configs={"rank": given["node_rank"]}, max_restarts=0,
+    logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else a folder that stays in /tmp
 )
 try:
     elastic_launch(config, sys.executable)(*sys.argv[2:])
@@ -78,54 +114,61 @@ process_context.json = types.SimpleNamespace(dump=lambda env, file, **how: file.
 launch()
 """
 
-WAIT_SECONDS = 900  # for the other hosts
 
-
-def torchrun(process, environment, layout, config):
+def torchrun(process, environment, layout, config, hosts=None):
     """PyTorch: its elastic launcher gives each process its rank and restarts none."""
     given = {
         "nodes": layout.nodes,
         "processes": layout.processes,
         "node_rank": layout.node_rank,
-        "host": layout.host,
-        "port": layout.port or processes.free_port(),
-        "seconds": WAIT_SECONDS,
+        "endpoint": joined(layout.host, layout.port or processes.free_port()),
     }
     child = processes.start(
         [sys.executable, "-c", TORCHRUN, json.dumps(given), *process], environment
     )
-    return processes.wait_for_all([child])
+    return processes.wait_for_all([child], hosts and hosts.check)
 
 
-def tensorflow(process, environment, layout, config):
-    """TensorFlow has no launcher: each process finds its place in TF_CONFIG.
-
-    Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them,
-    with a first port of its own for one that is named HOST:PORT.
-    """
-    if layout.nodes == 1:
-        workers = [f"127.0.0.1:{processes.free_port()}" for _ in range(layout.processes)]
-    else:
-        hosts = environment.get("TF_HOSTS", "").split(",")
-        if len(hosts) != layout.nodes:
-            raise UserError(f"TF_HOSTS: expected {layout.nodes} hosts, by commas.")
-        workers = []
-        for host in hosts:
-            name, _, port = host.partition(":")
-            if not name or not (port or "1").isdecimal():
-                raise UserError(f"TF_HOSTS: {host!r}: expected HOST or HOST:PORT.")
-            first = int(port or layout.port)
-            workers += [f"{name}:{first + rank}" for rank in range(layout.processes)]
+def tensorflow(process, environment, layout, config, hosts=None):
+    """TensorFlow has no launcher: each process finds its place in TF_CONFIG."""
+    workers = workers_of(layout)
     children = []
     for local_rank in range(layout.processes):
         index = layout.node_rank * layout.processes + local_rank
         place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         own = environment | {"TF_CONFIG": json.dumps(place), "LOCAL_RANK": str(local_rank)}
         children.append(processes.start([sys.executable, *process], own))
-    return processes.wait_for_all(children)
+    return processes.wait_for_all(children, hosts and hosts.check)
 
 
-def paddle(process, environment, layout, config):
+def workers_of(layout):
+    """[HOST:PORT] of TensorFlow's processes.  Raises UserError; and where a port of ours is in use.
+
+    Worker R of host H listens on the master's port + R; with several hosts, TF_HOSTS names them,
+    with a first port of its own for one that is named HOST:PORT.
+    """
+    if layout.nodes == 1:
+        return [f"127.0.0.1:{processes.free_port()}" for _ in range(layout.processes)]
+    names = os.environ.get("TF_HOSTS", "").split(",")
+    if len(names) != layout.nodes:
+        raise UserError(f"TF_HOSTS: expected {layout.nodes} hosts, by commas.")
+    workers = []
+    for node_rank, name in enumerate(names):
+        found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^][:\s]+)(?::([0-9]{1,5}))?", name)
+        if not found:
+            raise UserError(f"TF_HOSTS: {name!r}: expected HOST or HOST:PORT.")
+        first = int(found[2] or layout.port)
+        if not 0 < first <= (1 << 16) - layout.processes:
+            raise UserError(f"TF_HOSTS: {name!r}: {layout.processes} ports from {first} on: "
+                            f"expected 1 to {(1 << 16) - 1}.")  # fmt: skip
+        for port in range(first, first + layout.processes):
+            workers.append(f"{found[1]}:{port}")
+            if node_rank == layout.node_rank:
+                listening(port).close()  # TensorFlow would share it with another run
+    return workers
+
+
+def paddle(process, environment, layout, config, hosts=None):
     """PaddlePaddle: its launcher keeps each process's output in a file of log_dir, workerlog.RANK.
 
     What it says itself goes to launcher.log, beside those files, of which the user is shown the
@@ -139,19 +182,38 @@ def paddle(process, environment, layout, config):
         f"--rank={layout.node_rank}",
         f"--log_dir={log_dir}",
     ]  # fmt: skip
-    if layout.nodes > 1:
-        launcher.append(f"--master={layout.host}:{layout.port}")
+    if hosts:
+        # It compares addresses, not names, to find whether it is the first host.
+        launcher += [f"--master={hosts.first}:{layout.port}", f"--host={hosts.address}"]
     if config.device == "cpu":  # of a build for GPUs too
         environment["PADDLE_DISTRI_BACKEND"] = "gloo"
     os.makedirs(log_dir, exist_ok=True)
     with open(os.path.join(log_dir, "launcher.log"), "w") as log:
         child = processes.start(
             [sys.executable, *launcher, sys.executable, *process],
-            environment | {"PYTHONUNBUFFERED": "1"},
+            environment | {"PYTHONUNBUFFERED": "1", processes.LAUNCHED: ""},  # each may speak
             stdout=log,
             stderr=log,
         )
-    failed = processes.wait_for_all([child])
+    try:
+        failed = processes.wait_for_all([child], hosts and hosts.check)
+        if failed not in (0, ABORTED) and hosts:
+            time.sleep(0.2)
+            hosts.check()
+    except UserError:
+        if not show(log_dir):
+            raise
+        return 1
+    if not show(log_dir) and failed not in (0, ABORTED):
+        tell(f"a process failed; {log_dir} holds what each one said.")
+    return failed if failed in (0, ABORTED) else 1
+
+
+def show(log_dir):
+    """Prints a result and the first error in the logs of PaddlePaddle's processes.
+
+    Returns whether there was an error.
+    """
     told_why = False
     for path in sorted(glob.glob(os.path.join(glob.escape(log_dir), "workerlog.*"))):
         with open(path, errors="replace") as opened:
@@ -161,11 +223,7 @@ def paddle(process, environment, layout, config):
                 elif line.startswith("error: ") and not told_why:
                     tell(line.removeprefix("error: ").rstrip("\n"))
                     told_why = True
-    if failed not in (0, ABORTED):
-        if not told_why:
-            tell(f"a process failed; {log_dir} holds what each one said.")
-        return 1
-    return failed
+    return told_why
 
 
 if __name__ == "__main__":

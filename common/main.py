@@ -16,7 +16,8 @@ ADVICE = "Go on with --resume and the same --output_dir."
 
 def main(arguments):
     """Parses the command line and runs.  Returns the exit code."""
-    return told(lambda: run(command.parse(arguments).config), ADVICE)
+    may_speak = processes.may_speak if processes.LAUNCHED in os.environ else None
+    return told(lambda: run(command.parse(arguments).config), ADVICE, may_speak)
 
 
 def run(config):
@@ -36,4 +37,5 @@ def run(config):
 if __name__ == "__main__":
     if processes.LAUNCHED in os.environ:
         processes.end_with_parent()
+        sys.excepthook = processes.show_late
     sys.exit(main(sys.argv[1:]))

@@ -122,6 +122,8 @@ def define_flags():
     define(flags.DEFINE_integer, "nodes", "hosts", lower_bound=1, upper_bound=10_000)
     define(flags.DEFINE_integer, "node_rank", "number of this host, from 0", lower_bound=0)
     define(flags.DEFINE_string, "master", "HOST:PORT of the first host")
+    define(flags.DEFINE_integer, "wait_seconds", "for the other hosts, at most; default: 900",
+           lower_bound=1, upper_bound=10**6)
     flags.DEFINE_multi_string("set", [], "NAME=VALUE: any field of config.py", values)
     return values
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from common.errors import ABORTED, UserError
@@ -30,13 +32,49 @@ SETTINGS = (
                                    "fraction_of_gpu_memory_to_use", "use_cinn", "use_mkldnn")),
 )  # fmt: skip
 
-LAUNCHED = "LAUNCHED"  # set in the environment of what `start` starts
+LAUNCHED = "LAUNCHED"  # in the environment of what a launcher starts: a file, see `Voice`
 
 
 def start(command, environment, **more):
     """A Popen in a session of its own: the terminal's Ctrl-C reaches the launcher alone."""
-    environment = environment | {LAUNCHED: str(os.getpid())}
     return subprocess.Popen(command, env=environment, start_new_session=True, **more)
+
+
+class Voice:
+    """A fault is told once, though each process of a launcher may find it.
+
+    A file without a name, which the processes find beneath the launcher's own entry in /proc: the
+    first that writes there may speak.
+    """
+
+    def __init__(self):
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the launcher lives)
+        self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
+
+    def was_heard(self):
+        """Whether a process has told a fault."""
+        return os.fstat(self.file.fileno()).st_size > 0
+
+
+def may_speak():
+    """Whether this process is the first of its launcher's that asks."""
+    try:
+        with open(os.environ[LAUNCHED], "r+b", buffering=0) as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+            return opened.seek(0, os.SEEK_END) == 0 and opened.write(b"told") > 0
+    except (KeyError, OSError):  # no launcher, or one that is gone
+        return True
+
+
+def show_late(kind, error, trace):
+    """Python's own report of an exception, after a while: sys.excepthook of launched processes.
+
+    Where the exception is that another process has gone, the launcher ends this one by then, and
+    tells what it knows.
+    """
+    time.sleep(3.0)
+    if may_speak():
+        sys.__excepthook__(kind, error, trace)
 
 
 def end_with_parent():
@@ -51,17 +89,20 @@ def end_with_parent():
             os._exit(1)
 
 
-def wait_for_all(children):
+def wait_for_all(children, check=None):
     """The first exit code that is not 0; one process's end by a fault ends the others.
 
-    An interruption ends them all before it goes on.
+    An interruption ends them all before it goes on, and so does what check(), called all the time,
+    raises.
     """
     try:
-        while any(child.poll() is None for child in children):
-            if any(child.returncode not in (None, 0, ABORTED) for child in children):
+        while None in (codes := [child.poll() for child in children]):  # each is asked
+            if set(codes) - {None, 0, ABORTED}:
+                time.sleep(0.2)  # for the others to say what they know
                 break
+            if check:
+                check()
             time.sleep(0.05)
-        time.sleep(0.2 * any(child.poll() is None for child in children))  # to say what they know
     finally:
         failed = next((child.returncode for child in children if child.poll()), 0)
         for child in children:  # and all that they have started

@@ -15,12 +15,13 @@ import numpy as np
 from common.errors import UserError
 from common.packs import PACK_BYTES
 from common.parameters import step_seed
-from common.processes import num_threads, settings
+from common.processes import LAUNCHED, num_threads, settings
 from common.quiet import quiet
 
 # TensorFlow's greetings hide a user's errors; oneDNN's are printed whatever the level says.
 with contextlib.nullcontext() if "TF_CPP_MIN_LOG_LEVEL" in os.environ else quiet():
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Among processes it tells of each that has gone, which the launcher tells in one line.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if LAUNCHED in os.environ else "2")
     import tensorflow as tf
 
 DTYPES = {"fp32": tf.float32, "tf32": tf.float32, "bf16": tf.float32, "fp64": tf.float64}
@@ -387,7 +388,7 @@ def _sum(tensors):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)  # which would leave a file in /tmp
 def _gather_rows(tensor):
     def gather_one(own):
         return tf.distribute.get_replica_context().all_gather(tf.identity(own), axis=0)

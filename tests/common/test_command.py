@@ -43,6 +43,8 @@ def test_a_seed_comes_from_the_clock(monkeypatch):
         ([*HOSTS, "--node_rank=1", "--processes=3"],
          Layout(processes=3, nodes=2, node_rank=1, host="here", port=7000), 6),
         (["--nodes=1", "--master=here:7000"], Layout(), 1),
+        ([*HOSTS[:1], "--master=[::1]:7000", *HOSTS[2:], "--wait_seconds=5"],
+         Layout(nodes=2, host="::1", port=7000, wait_seconds=5), 2),
     ],
 )  # fmt: skip
 def test_processes_on_hosts(flags, layout, world_size):
@@ -64,6 +66,12 @@ def without(flag):
         ([*without("--master"), "--master=here:0"], "--master=HOST:PORT"),
         ([*without("--master"), "--master=here:65536"], "--master=HOST:PORT"),
         ([*without("--master"), "--master=here:²"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=::1:7000"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=[here]:7000"], "--master=HOST:PORT"),
+        ([*without("--master"), "--master=http://here:7000"], "--master=HOST:PORT"),
+        (["--master=here:7000"], "--master: of several hosts. Add --nodes=NUMBER"),
+        (["--node_rank=1"], "--node_rank: of several hosts. Add --nodes=NUMBER"),
+        ([*HOSTS, "--wait_seconds=0"], "wait_seconds"),
         (["--processes=50000"], "--processes=50000"),
         ([*HOSTS, "--node_rank=2"], "--node_rank=2: expected 0 to 1."),
         (without("--seed"), "give every host the same --seed"),
@@ -139,7 +147,7 @@ def test_a_switch_takes_no_value():
     (["odd\n", ""], "a process failed"),
 ])  # fmt: skip
 def test_of_a_launchers_logs_one_error_is_told(said, words, tmp_path, monkeypatch, capsys):
-    def failed(children):
+    def failed(children, check):
         for rank, text in enumerate(said):
             folder = next((tmp_path / "processes").iterdir())
             (folder / f"workerlog.{rank}").write_text(text)

@@ -44,4 +44,4 @@ if __name__ == "__main__":
     if arguments[0] == "launch":
         sys.exit(told(lambda: launch.launch(arguments[1:], program="tests.end_to_end.observed")))
     processes.end_with_parent()
-    sys.exit(told(lambda: run(command.parse(arguments).config)))
+    sys.exit(told(lambda: run(command.parse(arguments).config), may_speak=processes.may_speak))

@@ -1,5 +1,6 @@
 """A run from outside: its command, what it left, and how it is killed."""
 
+import contextlib
 import json
 import subprocess
 import time
@@ -100,6 +101,15 @@ def evaluating(folder):
     """A condition for kill_when: an evaluation has begun."""
     log = folder / "run.log"
     return lambda: log.exists() and '"eval_start"' in log.read_text(errors="replace")
+
+
+def running(folder):
+    """The command lines of the processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if str(folder) in line]
 
 
 def kill_when(arguments, condition):

@@ -1,8 +1,11 @@
 """Two processes on loopback, through each framework's own launcher, do what one process does."""
 
 import os
+import re
 import shutil
+import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -11,8 +14,8 @@ from common import benchmark, processes, run_folder
 from common import command as command_line
 from common.command import FRAMEWORKS
 from tests.cells import CELLS, cell, script
-from tests.conftest import ROOT
-from tests.end_to_end.runs import in_order, judged, last_state, tiny
+from tests.conftest import started
+from tests.end_to_end.runs import in_order, judged, last_state, running, tiny
 
 EACH_CELL = pytest.mark.parametrize(("application", "framework_name"), CELLS)
 
@@ -112,25 +115,79 @@ def test_they_resume_and_succeed(application, framework_name, ran, tiny_data, co
 def test_two_hosts_compute_what_one_process_does(
     application, framework_name, ran, tiny_data, tmp_path
 ):
-    """Two hosts of one process each, both of them this one."""
-    ports = [processes.free_port() for _ in range(3)]
-    flags = [*tiny(application, tiny_data(application)), "--precision=fp64", "--max_epochs=1",
-             "--nodes=2", f"--master=127.0.0.1:{ports[0]}", f"--output_dir={tmp_path}/run"]
-    environment = os.environ | {"TF_HOSTS": f"127.0.0.1:{ports[1]},127.0.0.1:{ports[2]}"}
-    hosts = [
-        subprocess.Popen([script(application, framework_name), *flags, f"--node_rank={rank}"],
-                         cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         text=True)
-        for rank in range(2)
-    ]  # fmt: skip
-    said = [host.communicate() for host in hosts]
-    assert [host.returncode for host in hosts] == [2, 2], said
+    """Two hosts of one process each, both of them this one; the first one comes late."""
+    hosts = two_hosts(application, framework_name, tiny_data, tmp_path, "--max_epochs=1",
+                      "--precision=fp64")  # fmt: skip
+    with hosts(1) as second:
+        waits = second.stderr.readline()
+        assert re.match(r"host 1 of 2 waits for host 0 at localhost:\d+, 60 s at most\n", waits)
+        with hosts(0) as first:
+            said = [first.communicate(), second.communicate()]
+    assert [first.returncode, second.returncode] == [2, 2], said
     assert [out.count("RESULT,") for out, _ in said] == [1, 0]
-    assert [err for _, err in said] == ["", ""]
+    assert re.fullmatch("host 0 of 2 waits for the others at .*\n", said[0][1])
+    assert said[1][1] == ""
+    assert left_in(tmp_path / "temporary") == []
     one = ran(application, framework_name, "one")
     found = last_state(tmp_path / "run")
     for name, expected in last_state(one.folder).items():
         assert_close(expected, found[name], name)
+
+
+@pytest.mark.parametrize("node_rank", [0, 1])
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_a_host_alone_ends_after_the_stated_time(framework_name, node_rank, tiny_data, tmp_path):
+    hosts = two_hosts("recommendation", framework_name, tiny_data, tmp_path, "--wait_seconds=1")
+    with hosts(node_rank) as alone:
+        out, err = alone.communicate()
+    assert (alone.returncode, out) == (1, "")
+    waits, fault = err.splitlines()
+    assert waits.startswith(f"host {node_rank} of 2 waits for ")
+    assert waits.endswith(", 1 s at most")
+    assert fault.startswith("error: waited 1 s at localhost:")
+
+
+@pytest.mark.parametrize(("node_rank", "number"), [(0, signal.SIGTERM), (1, signal.SIGINT)])
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_a_waiting_host_ends_when_told(framework_name, node_rank, number, tiny_data, tmp_path):
+    hosts = two_hosts("recommendation", framework_name, tiny_data, tmp_path)
+    with hosts(node_rank) as alone:
+        alone.stderr.readline()  # it waits
+        alone.send_signal(number)
+        out, err = alone.communicate()
+        assert (alone.returncode, out) == (130, "")
+        assert re.fullmatch("error: interrupted.*\n", err)
+    assert running(tmp_path) == []
+
+
+@pytest.mark.parametrize(("dies", "number", "words"), [
+    (0, signal.SIGKILL, "host 0 is gone"),
+    (1, signal.SIGKILL, "host 1 is gone"),
+    (1, signal.SIGTERM, "host 1 has ended: it was interrupted"),
+])  # fmt: skip
+@pytest.mark.parametrize("framework_name", FRAMEWORKS)
+def test_a_host_ends_with_its_peer(framework_name, dies, number, words, tiny_data, tmp_path):
+    hosts = two_hosts("recommendation", framework_name, tiny_data, tmp_path, "--max_epochs=10000")
+    log = tmp_path / "run" / "run.log"
+    with hosts(0) as first, hosts(1) as second:
+        both = [first, second]
+        while not (log.exists() and '"block_stop"' in log.read_text()):  # they train
+            assert [host.poll() for host in both] == [None, None]
+            time.sleep(0.05)
+        both[dies].send_signal(number)
+        out, err = both[1 - dies].communicate()
+        assert (both[1 - dies].returncode, out) == (1, "")
+        assert re.fullmatch(f"host .* waits for .*\nerror: {words}.*\n", err)
+        both[dies].wait()
+        while running(tmp_path):  # the kernel ends them, beside this
+            time.sleep(0.05)
+    assert left_in(tmp_path / "temporary") == []
+
+
+def test_a_fault_that_each_process_finds_is_told_once(error_line, tmp_path):
+    line = error_line(script("recommendation", "pytorch"), "--processes=2", "--device=cuda",
+                      f"--output_dir={tmp_path}/run", environment={"CUDA_VISIBLE_DEVICES": ""})
+    assert line == "error: --device=cuda: PyTorch finds no GPU here. Use --device=cpu."
 
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
@@ -144,6 +201,27 @@ def test_processes_weigh_by_their_examples(framework_name, ran, tiny_data, comma
     found = last_state(tmp_path / "run")
     for name, expected in last_state(one.folder).items():
         assert_close(expected, found[name], name)
+
+
+def two_hosts(application, framework_name, tiny_data, folder, *flags):
+    """hosts(rank): a host's command, started, with a folder of its own for temporary files."""
+    ports = [processes.free_port() for _ in range(3)]
+    (folder / "temporary").mkdir()
+    flags = [*tiny(application, tiny_data(application)), "--nodes=2", "--wait_seconds=60",
+             f"--master=localhost:{ports[0]}", f"--output_dir={folder}/run", *flags]
+    environment = os.environ | {"TF_HOSTS": f"127.0.0.1:{ports[1]},127.0.0.1:{ports[2]}",
+                                "TMPDIR": str(folder / "temporary")}
+
+    def start(rank):
+        return started([script(application, framework_name), *flags, f"--node_rank={rank}"],
+                       env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    return start
+
+
+def left_in(folder):
+    """What a run has left there; PyTorch has one folder of its own, whatever it does."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith("torchinductor_")]
 
 
 def config_of(application, tiny_data):
