@@ -88,23 +88,39 @@ def batches(config, split, epoch=1):
     """
     if split == "train":
         indices = mixed_epochs(config.num_train_images, config.batch_size, epoch)
+        following = functools.partial(batches, config, split, epoch + 1)
     else:
-        indices = in_order(config.num_eval_images, config.eval_batch_size)
-    return Batches(indices, functools.partial(read, config, split))
+        indices, following = in_order(config.num_eval_images, config.eval_batch_size), None
+    return Batches(
+        indices,
+        functools.partial(read, config, split),
+        functools.partial(look_up, config, split),
+        following,
+    )
 
 
-def read(config, split, numbers):
-    """One batch.  numbers: positions in the training stream, or example numbers of the test."""
+def look_up(config, split, numbers):
+    """(paths, labels, epochs, examples) of one batch; in the test all epochs are 0.
+
+    numbers: positions in the training stream, or example numbers of the test.
+    """
     paths, labels = list_images(config.data_dir, split, config.num_classes)
-    images = np.empty((len(numbers), config.image_size, config.image_size, 3), np.uint8)
+    epochs = np.zeros_like(numbers)
     if split == "train":
         epochs, numbers = examples_at(numbers, config.num_train_images, config.seed)
-        for row, (epoch, number) in enumerate(zip(epochs, numbers)):
-            images[row] = train_image(config, paths[number], epoch, number)
-    else:
-        for row, number in enumerate(numbers):
-            images[row] = eval_image(config, paths[number])
-    return {"images": images, "labels": labels[numbers]}
+    return [paths[number] for number in numbers], labels[numbers], epochs, numbers
+
+
+def read(config, split, found):
+    """One batch.  found: by look_up."""
+    paths, labels, epochs, examples = found
+    images = np.empty((len(paths), config.image_size, config.image_size, 3), np.uint8)
+    for row, (path, epoch, example) in enumerate(zip(paths, epochs, examples)):
+        if split == "train":
+            images[row] = train_image(config, path, epoch, example)
+        else:
+            images[row] = eval_image(config, path)
+    return {"images": images, "labels": labels}
 
 
 def parity_batches(config, num_steps):
