@@ -121,7 +121,8 @@ class Run:
         ).items():
             value, metadata = value if isinstance(value, tuple) else (value, {})
             self.log.event(key, value, **metadata)
-        self.log.event("framework", self.framework.describe() | {"precision": config.precision})
+        self.log.event("framework", self.framework.describe() | {
+            "precision": config.precision, "workers": config.workers})
         return self
 
     def __exit__(self, kind, error, traceback):

@@ -171,6 +171,12 @@ def test_a_run_logs_and_keeps_its_division(tmp_path):
     assert (events[1]["key"], events[1]["value"]) == ("submission_division", "open")
 
 
+def test_a_run_logs_how_many_data_processes_it_has(tmp_path):
+    fake.run(fake.config_of(tmp_path, workers=1), [0.95])
+    _, events = check_log.read(str(tmp_path))
+    assert [e["value"]["workers"] for e in events if e["key"] == "framework"] == [1]
+
+
 def test_several_metrics_stand_in_the_log_by_upper_case_names(tmp_path):
     config = fake.config_of(tmp_path, target="bbox=0.5,segm=0.25")
     running = fake.run(config, [(0.75, 0.125), (0.5, 0.25)], names=("bbox", "segm"))
