@@ -224,22 +224,29 @@ def resample(pixels, rows, columns, flipped=False):
     left, right, across = _neighbours(columns, width)
     if flipped:  # the places alone: pixels in reverse are slow to read
         left, right = width - 1 - left, width - 1 - right
-    # Each step in place and on numbers that lie side by side: memory is what takes the time.
-    shape = (len(rows), 3 * width)
-    image = pixels[top].reshape(shape).astype(np.float32)  # [rows, 3 W]
-    other = pixels[bottom].reshape(shape).astype(np.float32)
-    other -= image
-    other *= down[:, None]
-    image += other
     # Flat: taking single numbers is faster than taking threes.
-    channel = np.arange(3)
-    other = image.take((right[:, None] * 3 + channel).ravel(), axis=1, mode="clip")
-    image = image.take((left[:, None] * 3 + channel).ravel(), axis=1, mode="clip")
-    other -= image  # [rows, 3 columns]
-    other *= np.repeat(across, 3)
-    image += other
-    image += 0.5
-    return image.astype(np.uint8).reshape(len(rows), len(columns), 3)
+    left, right = (((places * 3)[:, None] + np.arange(3)).ravel() for places in (left, right))
+    across = np.repeat(across, 3)
+    resized = np.empty((len(rows), 3 * len(columns)), np.uint8)
+    # Each step in place, and of so few rows that a core's cache holds them.
+    for first in range(0, len(rows), BLOCK_ROWS):
+        block = slice(first, first + BLOCK_ROWS)
+        image = pixels[top[block]].reshape(-1, 3 * width).astype(np.float32)
+        other = pixels[bottom[block]].reshape(-1, 3 * width).astype(np.float32)
+        other -= image
+        other *= down[block, None]
+        image += other
+        other = image.take(right, axis=1, mode="clip")
+        image = image.take(left, axis=1, mode="clip")
+        other -= image
+        other *= across
+        image += other
+        image += 0.5
+        resized[block] = image
+    return resized.reshape(len(rows), len(columns), 3)
+
+
+BLOCK_ROWS = 56
 
 
 def _neighbours(places, size):
