@@ -5,7 +5,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from common import benchmark, options, run_folder
+from common import benchmark, options, processes, run_folder
 from common.errors import UserError
 from common.options import Options
 
@@ -48,6 +48,8 @@ def parse(arguments, usage="usage: run_and_time.sh [flags]"):
     config = options.parse(module.PROFILES, values)
     config = dataclasses.replace(config, application=application, framework=framework)
     layout = layout_of(values)
+    if config.workers is None:
+        config = dataclasses.replace(config, workers=processes.data_workers(layout.processes))
     if config.resume:
         if not config.output_dir:
             raise UserError("--resume: name the run's folder with --output_dir.")

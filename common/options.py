@@ -56,7 +56,7 @@ class Options:
     device: str = "cpu"                 # cpu or cuda
     precision: str = "fp32"             # fp32, tf32 (a GPU's), bf16, or fp64 (for parity)
     compile: bool = False               # torch.compile, XLA, paddle.jit
-    workers: Processes = 0              # data processes; 0: threads of this process
+    workers: Processes | None = 0       # data processes; 0: threads; None: by the cores
     threads: Threads = 2                # data threads when there are no workers
     resume: bool = False
     target: float | str = 0.0           # the quality that ends the run; "one=0.3,other=0.2"

@@ -129,6 +129,15 @@ def num_threads():
     return int(text.partition(",")[0])
 
 
+MOST_WORKERS = 16  # for one training process: more than its device takes pictures from
+
+
+def data_workers(num_processes):
+    """Data processes for each of a host's training processes: the cores, shared out; 1 to 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(MOST_WORKERS, max(1, cores // num_processes))
+
+
 def forget_other_launchers():
     """Takes from the environment what another job's launcher may have left there."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "TF_CONFIG", "PADDLE_TRAINERS_NUM",

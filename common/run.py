@@ -14,6 +14,7 @@ import numpy as np
 
 from common import benchmark, checkpoint, machine, run_folder
 from common.data.batches import dealt
+from common.data.reader import Reader
 from common.errors import UserError, is_finite
 from common.mllog import RunLog
 from common.options import FREE_FIELDS
@@ -71,6 +72,8 @@ class Run:
         self.started = None          # seconds since 1970, of this process
         self.log = None
         self.trainer = None
+        self.reader = None           # of all batches of the run
+        self.training = None         # what it reads for training, across epochs
         self.num_steps = 0           # in an epoch
         self.batch_examples = 0      # in the batch under way
         self.loss = None             # of the step before
@@ -118,11 +121,14 @@ class Run:
         ).items():
             value, metadata = value if isinstance(value, tuple) else (value, {})
             self.log.event(key, value, **metadata)
-        self.log.event("framework", self.framework.describe() | {"precision": config.precision})
+        self.log.event("framework", self.framework.describe() | {
+            "precision": config.precision, "workers": config.workers})
         return self
 
     def __exit__(self, kind, error, traceback):
         try:
+            if self.reader:
+                self.reader.close()
             self.saving.wait()
             if kind is None:
                 self._finish()
@@ -158,6 +164,7 @@ class Run:
     def epochs(self):
         """Yields 1, 2, ... until the target is met or the epochs are over."""
         at = self.position
+        self.reader = Reader(self.config.workers, self.config.threads)
         self.own_before = sum(self.framework.gather(machine.own_seconds()))
         self.load = machine.Load()
         if at.run_start is None:
@@ -182,17 +189,25 @@ class Run:
             yield at.epoch
 
     def batches(self, batches):
-        """This process's part of each batch of an epoch, from where the run stands."""
+        """This process's part of each batch of an epoch, from where the run stands.
+
+        Where they have `following`, the next call is to bring just these.
+        """
         first = self.position.epoch_steps
         self.num_steps = len(batches)
         self.meter.start()
-        config = self.config
-        stream = batches.stream(
-            first, self.rank, self.framework.world_size(), config.workers, config.threads
-        )
-        for indices, batch in zip(batches.indices[first:], stream, strict=True):
+        if self.training is None:
+            self.training = self.reader.stream(
+                batches, first, self.rank, self.framework.world_size()
+            )
+        for indices in batches.indices[first:]:
+            read, batch = next(self.training)
+            if not np.array_equal(read, indices):
+                raise RuntimeError("these batches are not what followed those of the epoch before")
             self.batch_examples = np.count_nonzero(indices >= 0)  # below 0: a batch's filling
             yield batch
+        if batches.following is None:
+            self.training = None
         self.meter.stop()
 
     def step(self, loss):
@@ -250,9 +265,8 @@ class Run:
         # takes as long for a part as for the whole.
         own = dataclasses.replace(batches, indices=dealt(
             batches.indices, self.rank, self.framework.world_size()))
-        config = self.config
         records = [self.quality.compare(predict(batch), batch)
-                   for batch in own.stream(workers=config.workers, threads=config.threads)]
+                   for _, batch in self.reader.stream(own)]
         records = [record for part in self.framework.gather(records) for record in part]
         expected = sum(len(indices) for indices in batches.indices)
         if self.quality.count(records) != expected:

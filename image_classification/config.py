@@ -63,7 +63,7 @@ REFERENCE = Config(
     num_epochs=100,
     evaluate_every_epochs=4,
     evaluate_first_epoch=4,
-    workers=4,
+    workers=None,                                     # as many as the cores allow
 )
 
 # About a minute on two cores, without a network connection: see README.md, "Quick".

@@ -59,9 +59,10 @@ def embedded(config):
 
 def evaluations(config):
     """[(parameters, batch)] to evaluate.  Images of one class: other statistics than training's."""
-    batch = batches(embedded(config), "test").read(np.arange(4))
+    test = batches(embedded(config), "test")
+    images = test.read(test.look_up(np.arange(4)))["images"]
     parameters = moved(specification(config), initial_parameters(config), config.seed)
-    return [(parameters, {"images": batch["images"]})]
+    return [(parameters, {"images": images})]
 
 
 def optimizer_step(config, step, state, gradients, batch):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.data.batches import Batches, examples_at, in_order, mixed_epochs
+from common.data.batches import Batches, examples_at, in_order, mixed_epochs, permutation
 from common.data.dataset import with_counts, with_folder
 from common.errors import UserError
 from common.files import open_regular
@@ -151,10 +151,13 @@ def batches(config, split, epoch=1):
     A batch of "test": users int64 [B], items int64 [B, N + 1]; the last of a row is the positive.
     """
     if split == "train":
-        indices = mixed_epochs(num_train_examples(config), config.batch_size, epoch)
+        num_examples = num_train_examples(config)
+        permutation(num_examples, epoch, config.seed)  # here: while the epoch before is read
+        indices = mixed_epochs(num_examples, config.batch_size, epoch)
+        following = functools.partial(batches, config, split, epoch + 1)
     else:
-        indices = in_order(config.num_users, config.eval_batch_size)
-    return Batches(indices, functools.partial(read, config, split))
+        indices, following = in_order(config.num_users, config.eval_batch_size), None
+    return Batches(indices, functools.partial(read, config, split), following=following)
 
 
 def read(config, split, numbers):

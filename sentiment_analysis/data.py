@@ -140,9 +140,10 @@ def batches(config, split, epoch=1):
     """The Batches of an epoch of "train", counted from 1, or of "test".  A batch: see pack."""
     if split == "train":
         indices = mixed_epochs(config.num_train_reviews, config.batch_size, epoch)
+        following = functools.partial(batches, config, split, epoch + 1)
     else:
-        indices = in_order(config.num_eval_reviews, config.eval_batch_size)
-    return Batches(indices, functools.partial(read, config, split))
+        indices, following = in_order(config.num_eval_reviews, config.eval_batch_size), None
+    return Batches(indices, functools.partial(read, config, split), following=following)
 
 
 def read(config, split, numbers):

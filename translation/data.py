@@ -88,8 +88,12 @@ def kept_pairs(config):
 
 def batches(config, split, epoch=1):
     """The Batches of an epoch of "train", counted from 1, or of "test".  A batch: see read."""
-    indices = train_indices(config, epoch) if split == "train" else test_indices(config)
-    return Batches(indices, functools.partial(read, config, split))
+    if split == "train":
+        indices = train_indices(config, epoch)
+        following = functools.partial(batches, config, split, epoch + 1)
+    else:
+        indices, following = test_indices(config), None
+    return Batches(indices, functools.partial(read, config, split), following=following)
 
 
 def train_indices(config, epoch):

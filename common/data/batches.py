@@ -4,16 +4,14 @@ Batches are a function of seed, epoch, rank and number of processes alone: globa
 same set of examples whoever reads it, and reading can start at any batch.
 """
 
-import functools
-import logging
-import multiprocessing
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from common import processes
+from common.data.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -21,11 +19,16 @@ class Batches:
     """The global batches of an epoch, and how to read one.
 
     indices: an int64 array of example numbers per global batch: a list, or Cuts.
-    read: int64 [B] -> {name: array of B rows}; picklable, so that worker processes can have it.
+    read: what look_up gives -> {name: array of B rows}; picklable, for worker processes call it.
+    look_up: int64 [B] -> what `read` gets, the numbers themselves by default.  It runs in this
+        process: worker processes need no copy of what it looks them up in.
+    following: gives the Batches of the next epoch; None: nobody reads on.
     """
 
     indices: Sequence[np.ndarray]
-    read: Callable[[np.ndarray], dict[str, np.ndarray]]
+    read: Callable[[Any], dict[str, np.ndarray]]
+    look_up: Callable[[np.ndarray], Any] = np.asarray
+    following: Callable[[], "Batches"] | None = None
 
     def __len__(self):
         return len(self.indices)
@@ -38,65 +41,11 @@ class Batches:
         workers: int = 0,
         threads: int = 2,
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Yields this process's part of each batch from `first` on, read ahead of the model.
-
-        workers: processes that read; with 0, as many `threads` of this process do.  Neither changes
-        what comes, or in which order.
-        """
-        grain = _grain()
-        # One element is a whole batch, so a batch of any shape is read by one worker at a time.
-        dataset = grain.MapDataset.source(_Source(self.indices[first:], rank, world_size))
-        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
-        iterator = iter(_in_workers(dataset.map(self.read).to_iter_dataset(options), workers))
-        try:
-            yield from iterator
-        finally:
-            iterator.close()  # or worker processes outlive a reader who stops early
-
-
-def _grain():
-    """The library.  It greets with a warning that it finds no jax, which nobody here misses."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        import grain
-    finally:
-        logger.setLevel(level)
-    return grain
-
-
-def _in_workers(dataset, workers):
-    """The same elements in the same order, read by as many processes."""
-    if not workers:
-        return dataset
-    grain = _grain()
-    return dataset.mp_prefetch(
-        grain.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=2
-        )
-    )
-
-
-class _Source:
-    """This process's example numbers in each batch, as grain asks for them: by numpy's integers."""
-
-    def __init__(self, indices, rank, world_size):
-        self.indices = indices
-        self.rank = rank
-        self.world_size = world_size
-
-    def __setstate__(self, state):
-        # In a worker process, which else would wait for ever for a reader that was killed.
-        vars(self).update(state)
-        if multiprocessing.parent_process():
-            processes.end_with_parent()
-
-    def __len__(self):
-        return len(self.indices)
-
-    def __getitem__(self, index):
-        return np.array_split(self.indices[int(index)], self.world_size)[self.rank]
+        """Yields this process's part of each batch from `first` on, read ahead: see Reader."""
+        alone = replace(self, following=None)
+        with Reader(workers, threads) as reader:
+            for _, batch in reader.stream(alone, first, rank, world_size):
+                yield batch
 
 
 @dataclass(frozen=True)
@@ -132,18 +81,25 @@ def dealt(indices: Sequence[np.ndarray], rank: int, world_size: int) -> list[np.
 
 
 _shuffling = threading.Lock()
+_orders = {}
 
 
 def permutation(num_examples: int, epoch: int, seed: int) -> np.ndarray:
-    """int [num_examples]: the order of an epoch, in the smallest type that does."""
-    with _shuffling:  # the cache alone would let each thread of a reader make it
-        return _permutation(num_examples, epoch, seed)
+    """int [num_examples]: the order of an epoch, in the smallest type that does.
 
-
-@functools.lru_cache(maxsize=2)  # a batch touches two epochs at most
-def _permutation(num_examples, epoch, seed):
-    order = np.arange(num_examples, dtype=np.min_scalar_type(-num_examples))
-    np.random.default_rng([seed, epoch]).shuffle(order)
+    Two orders are kept, so that the next epoch's can be made while this one's is used.
+    """
+    key = num_examples, epoch, seed
+    order = _orders.get(key)
+    if order is None:
+        with _shuffling:  # one thread makes it, for all
+            order = _orders.get(key)
+            if order is None:
+                for older in list(_orders)[:-1]:
+                    del _orders[older]
+                order = np.arange(num_examples, dtype=np.min_scalar_type(-num_examples))
+                np.random.default_rng([seed, epoch]).shuffle(order)
+                _orders[key] = order
     return order
 
 

@@ -2,6 +2,7 @@
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -91,6 +92,12 @@ def read(numbers):
     return {"numbers": numbers.astype(np.float32)}
 
 
+def batches(epoch):
+    """The Batches of an epoch, and behind it of all that follow."""
+    return Batches(mixed_epochs(16, 4, epoch), read,
+                   following=functools.partial(batches, epoch + 1))
+
+
 def run(config, values, framework=None, before_step=None, names=("top1_accuracy",), **more):
     """Runs any application's config to the end, on the data of IMAGES.  Returns the Run.
 
@@ -105,7 +112,7 @@ def run(config, values, framework=None, before_step=None, names=("top1_accuracy"
         trainer = Trainer()
         running.restore(trainer)
         for epoch in running.epochs():
-            for batch in running.batches(Batches(mixed_epochs(16, 4, epoch), read)):
+            for batch in running.batches(batches(epoch)):
                 if before_step:
                     before_step(running)
                 running.step(trainer.train_step(batch, running.steps))

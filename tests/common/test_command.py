@@ -1,5 +1,6 @@
 """The command line of a run: its config, its processes, and one parse on the way to the run."""
 
+import os
 import re
 
 import pytest
@@ -32,6 +33,25 @@ def test_every_cell_is_known(cell):
 def test_a_seed_comes_from_the_clock(monkeypatch):
     monkeypatch.setattr(command.time, "time_ns", lambda: 7 * 2**31 + 12)
     assert parsed().config.seed == 12
+
+
+@pytest.mark.parametrize(
+    ("cores", "flags", "workers"),
+    [
+        (12, [], 12),
+        (1, ["--processes=2"], 1),
+        (20, ["--processes=3"], 6),
+        (20, ["--processes=3", "--workers=2"], 2),
+        (20, ["--workers=0"], 0),
+        (400, ["--processes=8"], 16),
+        (12, ["--processes=2", "--nodes=2", "--master=here:7000", "--seed=1",
+              "--output_dir=shared"], 6),
+    ],
+)
+def test_data_processes_follow_the_cores_of_a_host(cores, flags, workers, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    found = parsed("--profile=reference", *flags, application="image_classification")
+    assert found.config.workers == workers
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The rules of a run: where it stands and goes on, its division, and what it refuses to score."""
 
 import dataclasses
+import functools
+import multiprocessing
+import threading
 
 import numpy as np
 import pytest
@@ -52,6 +55,61 @@ def test_a_run_killed_while_it_evaluates_resumes_behind_the_epochs_last_step(tmp
     curve = [(entry["step"], entry["quality"]["top1_accuracy"]) for entry in
              running.position.curve]
     assert curve == [(4, 0.1), (8, 0.2)]
+
+
+def test_the_next_epoch_is_read_while_this_one_is_evaluated(tmp_path, monkeypatch):
+    read, begun = fake.read, threading.Event()
+
+    def noted(numbers):
+        if numbers[0] == 16:  # the first of epoch 2
+            begun.set()
+        return read(numbers)
+
+    monkeypatch.setattr(fake, "read", noted)
+    compare = fake.quality("top1_accuracy").compare
+
+    def waits(predictions, batch):
+        assert begun.wait(30)
+        return compare(predictions, batch)
+
+    quality = fake.quality
+    monkeypatch.setattr(fake, "quality", lambda *names, **more: dataclasses.replace(
+        quality(*names, **more), compare=waits))
+    fake.run(fake.config_of(tmp_path, num_epochs=2, target=1.1), [0.1, 0.2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_resumed_in_an_epoch_sees_the_batches_that_were_left(tmp_path, workers, monkeypatch):
+    changes = {"checkpoint_every_steps": 3, "target": 1.1, "num_epochs": 3, "workers": workers}
+    seen = []
+    step = fake.Trainer.train_step
+    monkeypatch.setattr(fake.Trainer, "train_step", lambda self, batch, number: (
+        seen.append((number, batch["numbers"].tolist())), step(self, batch, number))[1])
+    values = [0.1, 0.2, 0.3]
+    whole = fake.run(fake.config_of(tmp_path / "whole", **changes), values)
+    expected = seen.copy()
+    assert [numbers for _, numbers in expected] == np.arange(48.0).reshape(12, 4).tolist()
+
+    def killed(running):
+        if running.steps == 7:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fake.run(fake.config_of(tmp_path / "killed", **changes), values, before_step=killed)
+    seen.clear()
+    again = fake.run(fake.config_of(tmp_path / "killed", resume=True, **changes), values)
+    assert seen == expected[6:]  # the checkpoint of step 6, in epoch 2
+    assert again.trainer.numbers.tolist() == whole.trainer.numbers.tolist()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+    assert not multiprocessing.active_children()
+
+
+def test_batches_that_do_not_follow_are_a_fault_of_the_program(tmp_path, monkeypatch):
+    batches = fake.batches
+    monkeypatch.setattr(fake, "batches", lambda epoch: dataclasses.replace(
+        batches(epoch), following=functools.partial(batches, epoch + 2)))
+    with pytest.raises(RuntimeError, match="not what followed"):
+        fake.run(fake.config_of(tmp_path, target=1.1), [0.1, 0.2])
 
 
 def reference(application, **changes):
@@ -111,6 +169,12 @@ def test_a_run_logs_and_keeps_its_division(tmp_path):
     fake.run(fake.config_of(tmp_path, "reference"), [0.8] * 4)  # its counts are no ImageNet's
     _, events = check_log.read(str(tmp_path))
     assert (events[1]["key"], events[1]["value"]) == ("submission_division", "open")
+
+
+def test_a_run_logs_how_many_data_processes_it_has(tmp_path):
+    fake.run(fake.config_of(tmp_path, workers=1), [0.95])
+    _, events = check_log.read(str(tmp_path))
+    assert [e["value"]["workers"] for e in events if e["key"] == "framework"] == [1]
 
 
 def test_several_metrics_stand_in_the_log_by_upper_case_names(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -92,6 +93,33 @@ def test_resize_is_tensorflows(height, width, size, seed):
     assert np.abs(ours - theirs).max() < 0.5 + 1e-3  # float32 between; then whole levels
 
 
+def plain(pixels, rows, columns):
+    """uint8: the four neighbours of each place in float32, down, then across; the rule in full."""
+    pixels = pixels.astype(np.float32)
+    top, left = (np.floor(places).astype(int) for places in (rows, columns))
+    down, across = ((p - f).astype(np.float32) for p, f in ((rows, top), (columns, left)))
+    corners = {}
+    for y, row in enumerate((top, top + 1)):
+        for x, column in enumerate((left, left + 1)):
+            row, column = row.clip(max=len(pixels) - 1), column.clip(max=pixels.shape[1] - 1)
+            corners[y, x] = pixels[row[:, None], column]
+    sides = [corners[0, x] + down[:, None, None] * (corners[1, x] - corners[0, x]) for x in (0, 1)]
+    return (sides[0] + across[:, None] * (sides[1] - sides[0]) + np.float32(0.5)).astype(np.uint8)
+
+
+@settings(deadline=None, max_examples=100)
+@given(sides, sides, st.integers(1, 130), st.integers(1, 40), st.booleans(), st.integers(0, 999))
+def test_resize_is_the_plain_form_bit_for_bit(height, width, rows, columns, flipped, seed):
+    rng = np.random.default_rng(seed)
+    whole = random_image(rng, height + 7, width + 5)
+    pixels = whole[3 : 3 + height, 2 : 2 + width]  # a crop is a view into its picture
+    rows = np.sort(rng.uniform(0, height, rows))
+    columns = np.sort(rng.uniform(0, width, columns))
+    ours = data.resample(pixels, rows, columns, flipped)
+    mirrored = pixels[:, ::-1] if flipped else pixels
+    assert np.array_equal(ours, plain(mirrored, rows, columns))
+
+
 def test_training_image_is_cropped_then_flipped_then_resized(saved):
     rng = np.random.default_rng(3)
     config = config_of(image_size=20, crop_area=(0.05, 1.0))
@@ -122,7 +150,7 @@ def test_evaluation_image_is_resized_then_cropped(height, width):
     )
     top, left = (whole.shape[0] - 14) // 2, (whole.shape[1] - 14) // 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(data, "open_image", lambda path: Image.fromarray(pixels))
+        patch.setattr(data, "decode", lambda path: pixels)
         ours = data.eval_image(config, "any")
     assert np.abs(ours - whole[top : top + 14, left : left + 14]).max() < 0.501
 
@@ -209,12 +237,57 @@ def test_images_depend_on_seed_epoch_and_example_alone(folder):
     assert np.array_equal(np.concatenate(halves), expected)
 
 
+def pillows(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(20, 98), st.booleans(),
+       st.sampled_from([{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2},
+                        {"keep_rgb": True}, {"mode": "L"}, {"mode": "CMYK"}]),
+       st.integers(0, 99))
+def test_pixels_are_pillows(height, width, quality, progressive, kind, seed):
+    coarse = Image.fromarray(random_image(np.random.default_rng(seed), 6, 7))
+    image = coarse.resize((width, height), Image.Resampling.BICUBIC)
+    kind = dict(kind)
+    image = image.convert(kind.pop("mode", "RGB"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "image.JPEG")
+        image.save(path, "JPEG", quality=quality, progressive=progressive, **kind)
+        assert np.array_equal(data.decode(path), pillows(path))
+        with open(path, "rb") as opened:
+            fast = data._decode_jpeg(opened.read())
+    assert (fast is None) == (image.mode == "CMYK")
+
+
+def test_what_simplejpeg_finds_fault_with_is_pillows(tmp_path):
+    """Lost bytes in the picture itself: libjpeg warns and goes on, and so does Pillow."""
+    path = tmp_path / "image.JPEG"
+    Image.fromarray(random_image(np.random.default_rng(0), 40, 30)).save(path, "JPEG")
+    content = path.read_bytes()
+    path.write_bytes(content[:-40] + content[-2:])
+    assert data._decode_jpeg(path.read_bytes()) is None
+    assert np.array_equal(data.decode(str(path)), pillows(path))
+
+
+def test_a_picture_too_large_for_pillow_is_refused(folder, monkeypatch):
+    monkeypatch.setattr(data, "MAX_PIXELS", 40 * 30 - 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    fails("n02_1.JPEG: damaged image", data.decode, str(folder / "train" / "n02" / "n02_1.JPEG"))
+
+
+def test_no_pipe_is_read_as_a_picture(tmp_path):
+    os.mkfifo(tmp_path / "pipe.JPEG")
+    fails("pipe.JPEG: damaged image .*no regular file", data.decode, str(tmp_path / "pipe.JPEG"))
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGBA", "P"])
 def test_every_kind_of_file_becomes_rgb(tmp_path, mode):
     path = tmp_path / "odd.JPEG"
     image = Image.new("RGB", (20, 10), (204, 204, 204)).convert(mode)
     image.save(path, "JPEG" if mode in ("L", "CMYK") else "PNG")
-    pixels = np.asarray(data.open_image(str(path)))
+    pixels = data.decode(str(path))
     assert pixels.shape == (10, 20, 3)
     assert np.abs(pixels.astype(int) - 204).max() <= 2
 
@@ -230,7 +303,7 @@ def test_no_other_decoder_is_asked(folder, kind):
     """Pillow would hand an EPS to Ghostscript, which runs the program in it."""
     path = folder / "train" / "n02" / "n02_1.JPEG"
     Image.new("RGB", (9, 9)).save(path, kind)
-    fails("n02_1.JPEG: damaged image", data.open_image, str(path))
+    fails("n02_1.JPEG: damaged image", data.decode, str(path))
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, -2])
@@ -238,11 +311,11 @@ def test_a_damaged_file_is_named(folder, keep):
     path = folder / "train" / "n02" / "n02_1.JPEG"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep) if 0 < keep < 1 else keep])
-    fails("n02_1.JPEG: damaged image", data.open_image, str(path))
+    fails("n02_1.JPEG: damaged image", data.decode, str(path))
 
 
 def test_a_missing_file_is_named(folder):
-    fails("n09.JPEG: gone", data.open_image, str(folder / "n09.JPEG"))
+    fails("n09.JPEG: gone", data.decode, str(folder / "n09.JPEG"))
 
 
 def test_faults_of_the_folder(folder, tmp_path):

@@ -3,12 +3,15 @@
 import functools
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.data import batches as batches_module
 from common.data.batches import Batches, Cuts, examples_at, in_order, mixed_epochs, permutation
 from common.errors import UserError
 
@@ -50,6 +53,30 @@ def test_each_epoch_of_the_stream_is_a_permutation(drawn, seed):
 def test_orders_differ_between_epochs_and_seeds():
     orders = {tuple(permutation(50, epoch, seed)) for epoch in (1, 2) for seed in (0, 1)}
     assert len(orders) == 4
+
+
+def test_two_orders_are_kept_and_a_known_one_waits_for_no_other():
+    orders = [permutation(50, epoch, 9) for epoch in (1, 2)]
+    assert [permutation(50, epoch, 9) is orders[epoch - 1] for epoch in (1, 2)] == [True, True]
+    with batches_module._shuffling:  # as while another thread makes the third
+        assert permutation(50, 2, 9) is orders[1]
+    third = permutation(50, 3, 9)
+    assert [id(order) for order in batches_module._orders.values()] == [id(orders[1]), id(third)]
+    assert permutation(50, 1, 9).tolist() == orders[0].tolist()
+
+
+def test_threads_that_want_one_order_make_it_once(monkeypatch):
+    made, generator = [], np.random.default_rng
+
+    def counted(seed):
+        made.append(seed)
+        time.sleep(0.05)
+        return generator(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: permutation(60, 1, 77), range(4)))
+    assert made == [[77, 1]] and all(order is found[0] for order in found)
 
 
 def test_a_batch_across_the_boundary_has_both_epochs():
