@@ -11,6 +11,7 @@ that PYTHONPATH names.  Beside BENCHMARK it offers, each under its one name:
     files.py       TERMS, ARCHIVES, unpack(archives, folder)
     FRAMEWORK/     train.py with framework, Trainer and main(config)
 
+Where the Config has `dropout`, parity.py offers masks(config) as well.
 tests/test_structure.py holds every application to this list.
 """
 
