@@ -91,6 +91,7 @@ BENCHMARK = Benchmark(
     loss="mean over the batch of the cross-entropy with smoothed labels",
     optimizer_sums={"velocity": "v = momentum v + g + decay w"},
     update="w - rate v",
+    statistic="moving: momentum old + (1 - momentum) new, of the batch; a variance over n - 1",
     evaluation_batch={"images": "uint8 [B, H, W, 3], RGB from 0 to 255"},
     evaluation={
         "classes": "int64 [B], the likeliest",

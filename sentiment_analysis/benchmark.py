@@ -73,6 +73,7 @@ BENCHMARK = Benchmark(
     },
     update="w - rate m / (sqrt(v) + epsilon), bias corrections in the rate; m, v and w of words "
     "that the batch does not hold stay",
+    statistic="",
     evaluation={"classes": "int64 [B], the likelier", "logits": "[B, 2]"},
     tolerances=TOLERANCES,
 )

@@ -72,6 +72,7 @@ BENCHMARK = Benchmark(
         "second_moment": "v = beta2 v + (1 - beta2) g g",
     },
     update="w - rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1",
+    statistic="",
     evaluation_batch={"sources": "int32 [B, S], as in training"},
     evaluation={
         "pieces": "int64 [B, L], the likeliest translation, zeros behind its end",

@@ -125,7 +125,7 @@ def tensors(facts, config, folder, reference, other, dump):
     found: None where it is missing.  Raises UserError.
     """
     points = benchmark.module(facts.application, "parameters").points(config)
-    expected = inputs.load(inputs.expected_path(folder, reference, dump))
+    expected = inputs.load(inputs.expected_path(config, folder, reference, dump))
     found = inputs.load(inputs.output_path(folder, other, dump))
     batch = inputs.load(batch_path(folder, dump)) if dump.startswith("step") else {}
     for name in inputs.wanted(facts, config, [dump])[dump]:
