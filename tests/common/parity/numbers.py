@@ -94,8 +94,10 @@ class Trainer:
         weights = self.groups["parameter"]
         moved = sum(float(np.sum(weights[name], dtype=np.float64)) for name in sorted(weights))
         moved += sum(float(np.sum(batch[name])) for name in sorted(batch))
-        return tuple(np.arange(4) if text.startswith("int64") else self.computed(moved * drawn(name))
-                     for name, text in self.evaluation.items())
+        return tuple(
+            np.arange(4) if text.startswith("int64") else self.computed(moved * drawn(name))
+            for name, text in self.evaluation.items()
+        )
 
     def state(self):
         return {group: dict(arrays) for group, arrays in self.groups.items()}

@@ -301,5 +301,5 @@ def test_a_record_in_bf16_is_held_against_the_reference_in_fp64(tmp_path):
     assert beyond(facts, tmp_path, "copy") == []
     inputs.check(facts, folder, "reference", [])
     (tmp_path / "exact" / "step_0001.safetensors").unlink()
-    with pytest.raises(UserError, match="exact/step_0001.safetensors: cannot be read"):
+    with pytest.raises(UserError, match=r"exact/step_0001\.safetensors: cannot be read"):
         inputs.check(facts, folder, "reference", [])

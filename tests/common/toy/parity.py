@@ -1,6 +1,7 @@
 """What parity records of the toy, and what it holds an optimizer step against."""
 
 import numpy as np
+
 from toy.config import learning_rate
 from toy.data import read
 
