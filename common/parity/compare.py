@@ -189,13 +189,18 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
     parity = benchmark.module(facts.application, "parity")
     batch = inputs.load(batch_path(folder, dump))
     after = parity.optimizer_step(config, step, inputs.nested(kept), gradients, batch)
+    sums = [name for name in own if inputs.group(name) in facts.optimizer_sums]
+    relative = max((float(spacing(1.0, words[name])) for name in sums), default=0.0)
     for group in (*facts.optimizer_sums, "parameter"):
         for one, expected in after[group].items():
             name = f"{group}/{one}"
             found = np.asarray(own[name][1], np.float64)
             largest = np.maximum(abs(found), abs(kept[name]))
-            beyond = np.maximum(abs(found - expected) - spacing(largest, words[name]), 0.0)
+            allowed = spacing(largest, words[name])
             change = expected - kept[name] if group == "parameter" else expected
+            if group == "parameter":  # made from sums that are rounded already
+                allowed = allowed + relative * abs(change)
+            beyond = np.maximum(abs(found - expected) - allowed, 0.0)
             gap, scale = np.linalg.norm(beyond), np.linalg.norm(change)
             yield Row(dump, f"optimizer/{name}", float(gap / scale if scale else gap), FORMULA)
 
