@@ -131,8 +131,10 @@ def tensors(facts, config, folder, reference, other, dump):
     for name in inputs.wanted(facts, config, [dump])[dump]:
         pair = expected[name], found.get(name)
         point = points.get(name.removeprefix("activation/"))
-        if point and point.places and np.shape(pair[0]) == np.shape(pair[1]):
-            pair = tuple(array[batch[point.places] != 0] for array in pair)
+        if point and point.places:
+            here = batch[point.places] != 0
+            if np.shape(pair[0]) == np.shape(pair[1]) and pair[0].shape[:2] == here.shape:
+                pair = tuple(array[here] for array in pair)
         yield name, pair
 
 
