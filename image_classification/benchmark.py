@@ -88,10 +88,15 @@ BENCHMARK = Benchmark(
         "images": "uint8 [B, H, W, 3], RGB from 0 to 255; the network takes off mean_rgb",
         "labels": "int64 [B], classes from 0",
     },
-    loss="mean over the batch of the cross-entropy with smoothed labels",
-    optimizer_sums={"velocity": "v = momentum v + g + decay w"},
-    update="w - rate v",
-    evaluation_batch={"images": "uint8 [B, H, W, 3], RGB from 0 to 255"},
+    loss="mean over the batch of the cross-entropy with smoothed labels: 1 - label_smoothing of a "
+    "label is the right class's, the rest in equal shares all classes'",
+    optimizer_sums={
+        "velocity": "v = momentum v + g + decay w; lars: v = momentum v + rate t (g + decay w), "
+        "t = lars_trust |w| / (|g| + decay |w|), of vectors momentum v + rate g"
+    },
+    update="w - rate v; lars: w - v",
+    statistic="m old + (1 - m) new, m batch_norm_momentum, new of the batch, a variance over n - 1",
+    evaluation_batch={"images": "uint8 [B, H, W, 3], as in training"},
     evaluation={
         "classes": "int64 [B], the likeliest",
         "logits": "[B, classes], with the moving statistics in batch norm",

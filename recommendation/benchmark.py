@@ -65,6 +65,7 @@ BENCHMARK = Benchmark(
         "second_moment": "v = beta2 v + (1 - beta2) g g",
     },
     update="w - rate m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon), t from 1",
+    statistic="",
     evaluation_batch={
         "users": "int64 [B], from 0",
         "items": "int64 [B, candidates], from 0, the held-out one last",

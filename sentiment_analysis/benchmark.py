@@ -48,7 +48,8 @@ def log_values(config, num_processes):
 
 BATCH = {
     "tokens": "int32 [before + T + after], the words of all reviews in one stream; "
-    "vocabulary_size stands where no word is",
+    "vocabulary_size stands where no word is; before: half the widest of windows, rounded down; "
+    "after: that window less before and 1",
     "blocks": "int32 [B, M], the blocks of block_size places of tokens[before : before + T] "
     "that hold each review, its last one repeated",
     "seen": "bool [words], whether the batch holds a word; the embedding's other rows stay",
@@ -73,6 +74,7 @@ BENCHMARK = Benchmark(
     },
     update="w - rate m / (sqrt(v) + epsilon), bias corrections in the rate; m, v and w of words "
     "that the batch does not hold stay",
+    statistic="",
     evaluation={"classes": "int64 [B], the likelier", "logits": "[B, 2]"},
     tolerances=TOLERANCES,
 )

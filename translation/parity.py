@@ -14,9 +14,6 @@ from translation.parameters import initial_parameters, specification
 # How far the outputs to translate are moved towards END.
 ENDING = (2.5, 3.4)
 
-# How far the outputs to translate are moved towards END.
-ENDING = (2.5, 3.4)
-
 # {profile: what a record changes in it}.  With --set=dropout a record is of given masks.
 CHANGES = {"quick": {"dropout": 0.0}, "reference": {"dropout": 0.0}}
 

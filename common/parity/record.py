@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 
-from common import benchmark
+from common import benchmark, processes
 from common.checkpoint import save_tensors
 from common.errors import UserError, told
 from common.parity import inputs
@@ -131,4 +131,5 @@ def record_step(trainer, framework, facts, config, batch, step):
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     sys.exit(main(*sys.argv[1:]))

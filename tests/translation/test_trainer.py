@@ -165,7 +165,7 @@ def test_decoding_by_pieces_scores_as_the_whole_network_does(make, framework):
     trainer = make()
     batch = batch_of()
     batch = {"sources": batch["sources"][:4]}
-    pieces, scores = trainer.decode(batch)
+    pieces, scores = trainer.evaluate(batch)
     assert pieces.shape == (4, 14)
     assert pieces.dtype == np.int64
     assert len(np.unique(pieces)) > 4  # no constant answer
@@ -184,9 +184,9 @@ def test_decoding_by_pieces_scores_as_the_whole_network_does(make, framework):
 def test_a_translation_does_not_depend_on_the_batchs_other_sentences(make):
     trainer = make()
     sources = batch_of()["sources"][:4]
-    together, scores = trainer.decode({"sources": sources})
+    together, scores = trainer.evaluate({"sources": sources})
     for first in (2, 3):
-        pieces, some = trainer.decode({"sources": sources[first:]})
+        pieces, some = trainer.evaluate({"sources": sources[first:]})
         width = pieces.shape[1]
         np.testing.assert_array_equal(together[first:, :width], pieces)
         assert not together[first:, width:].any()
@@ -204,7 +204,7 @@ def test_wide_beam_finds_the_best_of_all_sentences(make, framework):
     for row, sentence in zip(targets, sentences):
         row[: len(sentence)] = sentence
     sources = np.array([[2, 1], [3, 1], [1, 0]], np.int32)
-    found, scores = trainer.decode({"sources": sources})
+    found, scores = trainer.evaluate({"sources": sources})
     for number, source in enumerate(sources):
         batch = {"sources": np.tile(source, (len(sentences), 1)), "targets": targets}
         logits = look(trainer, framework, batch)[1]["logits"]
