@@ -4,6 +4,8 @@ import types
 
 import numpy as np
 
+from common.parity import compare
+
 
 class OtherInitialValues:
     """Draws the parameter `drawn` itself."""
@@ -37,6 +39,27 @@ class Rewritten:
     def rewrite(self, before, after, batch, step):
         """Changes `after` in place.  before, after: {group: {name: array}}, as `state` gives it."""
         raise NotImplementedError
+
+
+class WeightsKeptInBf16(Rewritten):
+    """Rounded after each step, though they are written in fp32."""
+
+    def rewrite(self, before, after, batch, step):
+        for name, array in after["parameter"].items():
+            after["parameter"][name] = compare.rounded(array, "BF16")
+
+
+class EvaluationMoves:
+    """An evaluation gives what it should, and moves the parameter `moves` a little."""
+
+    moves = None
+
+    def evaluate(self, batch):
+        found = super().evaluate(batch)
+        state = self.state()
+        state["parameter"][self.moves] *= 1.01
+        self.load_state(state)
+        return found
 
 
 class NotRestored:

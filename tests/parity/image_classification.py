@@ -17,4 +17,5 @@ SETTINGS = {
 }  # fmt: skip
 # What the faults are planted in, in each precision: see plant.py.
 PLANTED = ["--steps=3", "--set=batch_size=16", "--set=image_size=32", "--set=stem_width=8",
-           "--set=blocks=2,1", "--set=widths=8,16"]
+           "--set=blocks=2,1", "--set=widths=8,16", "--set=warmup_epochs=0.005",
+           "--set=boundary_epochs=0.004"]  # rates of 0, the peak and an eighth of it

@@ -8,10 +8,12 @@ from image_classification.config import learning_rate
 from image_classification.parameters import block_plan
 from tests.parity.faulty import (
     EvaluatesFirstParameters,
+    EvaluationMoves,
     NotRestored,
     OtherInitialValues,
     Rewritten,
     ShortGradients,
+    WeightsKeptInBf16,
     computes,
 )
 
@@ -159,6 +161,13 @@ class RateOfTheNextStep:
         return super().train_step(batch, step + 1)
 
 
+class BoundaryAStepEarly:
+    def __init__(self, config, parameters):
+        step = config.batch_size / config.num_train_images
+        boundaries = tuple(epoch - step for epoch in config.boundary_epochs)
+        super().__init__(dataclasses.replace(config, boundary_epochs=boundaries), parameters)
+
+
 class OneTensorNeverUpdated(Rewritten):
     def rewrite(self, before, after, batch, step):
         name = "blocks.1.norm2.bias"
@@ -208,6 +217,12 @@ class BatchStatisticsInTheEvaluation:
     def training(self, own, images, _, record):
         return own(images, True, record)
 
+    def evaluate(self, batch):
+        state = self.state()
+        found = super().evaluate(batch)
+        self.load_state(state)  # else a step tells it first: the statistics moved
+        return found
+
 
 class EpsilonOfTheEvaluation:
     def evaluate(self, batch):
@@ -238,6 +253,10 @@ class ColoursTurnedInTheEvaluation:
 
     def evaluate(self, batch):
         return super().evaluate({"images": np.ascontiguousarray(batch["images"][..., ::-1])})
+
+
+class StatisticsMoveInTheEvaluation(EvaluationMoves):
+    moves = "blocks.1.norm2.running_var"
 
 
 class ClassesCountedFromOne:
@@ -278,24 +297,20 @@ FAULTS = {
         "fp64 fp32 bf16": ("step_0000", "optimizer/velocity/stem_norm.weight"),
     },
     NoWeightDecayOnTheOffset: {"fp64": ("step_0002", "velocity/classifier.bias")},
-    WeightDecayBesideTheMomentum: {
-        "fp64 fp32 bf16": ("step_0000", "optimizer/velocity/stem.weight"),
-    },
+    WeightDecayBesideTheMomentum: {"fp64 fp32": ("step_0000", "optimizer/velocity/stem.weight")},
     Momentum: {"fp64 fp32 bf16": ("step_0001", "optimizer/velocity/stem.weight")},
-    NesterovMomentum: {"fp64 fp32 bf16": ("step_0001", "optimizer/parameter/stem.weight")},
+    NesterovMomentum: {"fp64 fp32": ("step_0001", "optimizer/parameter/stem.weight")},
     RateInsideTheMomentum: {"fp64 fp32 bf16": ("step_0001", "optimizer/parameter/stem.weight")},
     RateOfTheNextStep: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/stem.weight")},
+    BoundaryAStepEarly: {"fp64 fp32": ("step_0001", "optimizer/parameter/stem.weight")},
+    WeightsKeptInBf16: {"bf16": ("step_0000", "optimizer/parameter/stem.weight")},
     OneTensorNeverUpdated: {
         "fp64 fp32 bf16": ("step_0001", "optimizer/parameter/blocks.1.norm2.bias"),
     },
-    VelocityNotRestored: {"fp64 fp32 bf16": ("step_0001", "optimizer/velocity/stem.weight")},
-    StatisticsNotRestored: {"fp64 fp32 bf16": ("step_0000", "statistic/stem_norm.running_mean")},
-    VarianceNotRestored: {
-        "fp64 fp32 bf16": ("step_0000", "statistic/blocks.1.norm2.running_var"),
-    },
-    StateOfAnother: {
-        "fp64 fp32 bf16": ("step_0000", "optimizer/velocity/blocks.1.norm2.weight"),
-    },
+    VelocityNotRestored: {"fp64 fp32": ("step_0001", "optimizer/velocity/stem.weight")},
+    StatisticsNotRestored: {"fp64": ("step_0000", "statistic/stem_norm.running_mean")},
+    VarianceNotRestored: {"fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var")},
+    StateOfAnother: {"fp64": ("step_0000", "optimizer/velocity/blocks.1.norm2.weight")},
     # In bf16 the classes may be anything: near ties round either way.
     BatchStatisticsInTheEvaluation: {
         "fp64 fp32": ("evaluation_0000", "evaluation/classes"),
@@ -306,11 +321,11 @@ FAULTS = {
         "fp64 fp32": ("evaluation_0000", "evaluation/classes"),
         "bf16": ("evaluation_0000", "evaluation/logits"),
     },
-    ColoursTurnedInTheEvaluation: {
-        "fp64 fp32": ("evaluation_0000", "evaluation/classes"),
-        "bf16": ("evaluation_0000", "evaluation/logits"),
+    ColoursTurnedInTheEvaluation: {"fp64": ("evaluation_0000", "evaluation/classes")},
+    StatisticsMoveInTheEvaluation: {
+        "fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var"),
     },
     ClassesCountedFromOne: {"fp64 fp32": ("evaluation_0000", "evaluation/classes")},
-    ProbabilitiesForLogits: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/logits")},
+    ProbabilitiesForLogits: {"fp64 fp32": ("evaluation_0000", "evaluation/logits")},
     EvaluatesFirstParameters: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/logits")},
 }

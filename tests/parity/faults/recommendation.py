@@ -6,10 +6,12 @@ import numpy as np
 
 from tests.parity.faulty import (
     EvaluatesFirstParameters,
+    EvaluationMoves,
     NotRestored,
     OtherInitialValues,
     Rewritten,
     ShortGradients,
+    WeightsKeptInBf16,
     computes,
 )
 
@@ -94,6 +96,11 @@ class WeightDecay:
         super().update(gradients, rate, step)
 
 
+class EpsilonOfKeras:
+    def __init__(self, config, parameters):
+        super().__init__(dataclasses.replace(config, adam_epsilon=1e-7), parameters)
+
+
 class StepsCountedFromTwo:
     def train_step(self, batch, step):
         return super().train_step(batch, step + 1)
@@ -154,7 +161,12 @@ class FirstRowNeverUpdated(Rewritten):
         after["parameter"]["mf_user.weight"][0] = before["parameter"]["mf_user.weight"][0]
 
 
-class LastRowNeverUpdated(Rewritten):
+class LastUserNeverUpdated(Rewritten):
+    def rewrite(self, before, after, batch, step):
+        after["parameter"]["mf_user.weight"][-1] = before["parameter"]["mf_user.weight"][-1]
+
+
+class LastItemNeverUpdated(Rewritten):
     def rewrite(self, before, after, batch, step):
         after["parameter"]["mlp_item.weight"][-1] = before["parameter"]["mlp_item.weight"][-1]
 
@@ -216,6 +228,10 @@ class UsersCountedFromOne:
         return super().evaluate(batch | {"users": batch["users"] + 1})
 
 
+class ParametersMoveInTheEvaluation(EvaluationMoves):
+    moves = "output.weight"
+
+
 class TowersSwapped:
     """The evaluation puts the mlp before the mf vector."""
 
@@ -258,24 +274,28 @@ FAULTS = {
     EpsilonBesideTheUncorrectedRoot: {
         "fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mf_user.weight"),
     },
+    EpsilonOfKeras: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mf_user.weight")},
+    WeightsKeptInBf16: {"bf16": ("step_0000", "optimizer/parameter/mf_user.weight")},
     EpsilonInsideTheRoot: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mf_user.weight")},
     LazyAdam: {"fp64 fp32 bf16": ("step_0001", "optimizer/first_moment/mf_user.weight")},
     FirstRowNeverUpdated: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mf_user.weight")},
-    LastRowNeverUpdated: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mlp_item.weight")},
+    LastUserNeverUpdated: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mf_user.weight")},
+    LastItemNeverUpdated: {"fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mlp_item.weight")},
     EmbeddingNeverUpdated: {
         "fp64 fp32 bf16": ("step_0000", "optimizer/parameter/mlp_item.weight"),
     },
     FirstMomentNotRestored: {
-        "fp64 fp32 bf16": ("step_0001", "optimizer/first_moment/mf_user.weight"),
+        "fp64 fp32": ("step_0001", "optimizer/first_moment/mf_user.weight"),
     },
     SecondMomentNotRestored: {
-        "fp64 fp32 bf16": ("step_0001", "optimizer/second_moment/mf_user.weight"),
+        "fp64 fp32": ("step_0001", "optimizer/second_moment/mf_user.weight"),
     },
-    EmbeddingNotRestored: {"fp64 fp32 bf16": ("step_0001", "activation/mf")},
-    MomentsExchanged: {"fp64 fp32 bf16": ("step_0000", "optimizer/first_moment/mf_user.weight")},
+    EmbeddingNotRestored: {"fp64 fp32": ("step_0001", "activation/mf")},
+    MomentsExchanged: {"fp64": ("step_0000", "optimizer/first_moment/mf_user.weight")},
     ScoresAfterTheSigmoid: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/scores")},
     UserOfTheNextRow: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/scores")},
     UsersCountedFromOne: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/scores")},
+    ParametersMoveInTheEvaluation: {"fp64 fp32": ("step_0000", "activation/logits")},
     TowersSwapped: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/scores")},
     ForgetsTheOffset: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/scores")},
     EvaluatesFirstParameters: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/scores")},
