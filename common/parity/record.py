@@ -85,6 +85,8 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
     save("initial", inputs.flat(config, {"parameter": trainer.state()["parameter"]}))
     names = inputs.dumps(folder)[1:]
     steps = [name for name in names if name.startswith("step")]
+    for name in names[len(steps):][:1]:  # an evaluation that changes something: the step shows it
+        trainer.evaluate(inputs.nested(inputs.load(inputs.input_path(folder, name)))["batch"])
     for step in range(len(steps)) if free else [0, *range(len(steps) - 1, 0, -1)]:
         if step and free:
             state = inputs.flat(config, trainer.state())
