@@ -1,134 +1,156 @@
-"""The sequence CNN in PyTorch with one fault each: see plant.py."""
+"""Faults of the sequence CNN: see plant.py."""
 
-import dataclasses
+from tests.parity.edited import Fault
 
-import numpy as np
-import torch
-import torch.nn.functional as F
+ALL = ("fp64", "fp32", "bf16")
+NOT_LOST = ("fp64", "fp32")  # in bf16 rounding hides it
 
-from sentiment_analysis.pytorch import model
-from sentiment_analysis.pytorch.train import Trainer, framework
-
-__all__ = ["FAULTS", "Trainer", "framework"]
-
-
-class Initialisation(Trainer):
-    def __init__(self, config, parameters):
-        name = "convolutions.1.weight"
-        values = np.random.default_rng(0).normal(0, 0.05, parameters[name].shape)
-        super().__init__(config, parameters | {name: values})
-
-
-class CommonestWordForZeros(model.Embedding):
-    def forward(self, tokens):
-        return F.embedding(tokens % len(self.weight), self.weight)
-
-
-class APadWordBetweenReviews(Trainer):
-    def __init__(self, config, parameters):
-        super().__init__(config, parameters)
-        self.network.embedding.__class__ = CommonestWordForZeros
-
-
-class EmptyPlacesCompete(model.SequenceConvolution):
-    def forward(self, words, beyond, blocks):
-        return super().forward(words, torch.zeros_like(beyond), blocks)
-
-
-class EmptyPlacesInTheMaximum(Trainer):
-    def __init__(self, config, parameters):
-        super().__init__(config, parameters)
-        self.network.convolutions[0].__class__ = EmptyPlacesCompete
-
-
-class Rectified(model.SequenceConvolution):
-    def forward(self, words, beyond, blocks):
-        return F.relu(super().forward(words, beyond, blocks))
-
-
-class ReluForElu(Trainer):
-    def __init__(self, config, parameters):
-        super().__init__(config, parameters)
-        for convolution in self.network.convolutions:
-            convolution.__class__ = Rectified
-
-
-class Shifted(model.SequenceConvolution):
-    """Of a window of four words one is before the place and two are after it."""
-
-    def forward(self, words, beyond, blocks):
-        return super().forward(words.roll(-1, 1), beyond, blocks)
-
-
-class WindowCentredTheOtherWay(Trainer):
-    def __init__(self, config, parameters):
-        super().__init__(config, parameters)
-        self.network.convolutions[1].__class__ = Shifted
-
-
-class LabelsTheOtherWay(Trainer):
-    def differentiate(self, batch, record):
-        return super().differentiate(batch | {"labels": 1 - batch["labels"]}, record)
-
-
-class WholeToEach(torch.autograd.Function):
-    """The greatest along axis 1, whose gradient goes whole to each of several equals."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x.amax(dim=1)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        return (x == x.amax(dim=1, keepdim=True)) * gradient[:, None]
-
-
-class PoolingOfEquals(model.SequenceConvolution):
-    def forward(self, words, beyond, blocks):
-        x = words[None, :, self.first : self.first + len(beyond) + self.window - 1]
-        x = F.conv1d(x, self.weight) + beyond
-        x = WholeToEach.apply(x[0].t().unflatten(0, (-1, self.block_size)))
-        x = WholeToEach.apply(x[blocks])
-        return F.elu(x + self.bias)
-
-
-class EqualMaximaEachTakeTheGradient(Trainer):
-    def __init__(self, config, parameters):
-        super().__init__(config, parameters)
-        for convolution in self.network.convolutions:
-            convolution.__class__ = PoolingOfEquals
-
-
-class SecondMomentsDecay(Trainer):
-    def __init__(self, config, parameters):
-        super().__init__(dataclasses.replace(config, adam_beta2=0.99), parameters)
-
-
-class EpsilonBesideTheCorrectedRoot(Trainer):
-    def train_step(self, batch, step):
-        config = self.config
-        epsilon = 1e-8 * (1.0 - config.adam_beta2 ** (step + 1)) ** 0.5
-        self.config = dataclasses.replace(config, adam_epsilon=epsilon)
-        return super().train_step(batch, step)
-
-
-class MomentsOfWordsNotInTheBatch(Trainer):
-    def update(self, gradients, seen, rate):
-        super().update(gradients, torch.ones_like(seen), rate)
-
-
-# Each fault, and the first tensor that it changes in forward order.
-FAULTS = {
-    Initialisation: ("initial", "parameter/convolutions.1.weight"),
-    APadWordBetweenReviews: ("step_0000", "activation/embedding"),
-    EmptyPlacesInTheMaximum: ("step_0000", "activation/convolutions.0"),
-    ReluForElu: ("step_0000", "activation/convolutions.0"),
-    WindowCentredTheOtherWay: ("step_0000", "activation/convolutions.1"),
-    LabelsTheOtherWay: ("step_0000", "loss"),
-    EqualMaximaEachTakeTheGradient: ("step_0000", "gradient/embedding.weight"),
-    SecondMomentsDecay: ("step_0000", "second_moment/embedding.weight"),
-    EpsilonBesideTheCorrectedRoot: ("step_0000", "parameter/embedding.weight"),
-    MomentsOfWordsNotInTheBatch: ("step_0001", "first_moment/embedding.weight"),
+# The greatest of each filter along axis 1, whose gradient goes whole to each of several equals.
+WHOLE_TO_EACH = {
+    "pytorch": (
+        "x = x.unflatten(0, blocks.shape).amax(dim=1)",
+        "x = x.unflatten(0, blocks.shape); most = x.amax(1); "
+        "total = x.masked_fill(x != most[:, None], 0.0).sum(1); "
+        "x = total - (total - most).detach()",
+    ),
+    "tensorflow": (
+        "x = tf.reduce_max(x, axis=1)  # [B, C]",
+        "most = tf.reduce_max(x, axis=1); "
+        "total = tf.reduce_sum(tf.where(x == most[:, None], x, tf.zeros_like(x)), axis=1); "
+        "x = total - tf.stop_gradient(total - most)",
+    ),
+    "paddlepaddle": (
+        "x = F.max_pool2d(x[:, None], [blocks.shape[1], 1])[:, 0, 0]",
+        "x = x.max(axis=1)",
+    ),
 }
+ELU = {
+    "pytorch": ("F.elu(x + self.bias, alpha=1.0)", "F.relu(x + self.bias)"),
+    "tensorflow": ("tf.nn.elu(", "tf.nn.relu("),
+    "paddlepaddle": ("F.elu(x + self.bias, alpha=1.0)", "F.relu(x + self.bias)"),
+}
+TABLE = {
+    "pytorch": ("F.embedding(tokens, table)", "F.embedding(tokens % len(self.weight), table)"),
+    "tensorflow": ("tf.gather(table, tokens)", "tf.gather(table, tokens % len(self.weight))"),
+    "paddlepaddle": ("F.embedding(tokens, table)", "F.embedding(tokens % len(self.weight), table)"),
+}
+LIKELIER = {
+    "pytorch": ("logits.argmax(dim=1)", "(-logits).argmax(dim=1)"),
+    "tensorflow": ("tf.argmax(logits", "tf.argmax(-logits"),
+    "paddlepaddle": ("logits.argmax(axis=1)", "(-logits).argmax(axis=1)"),
+}
+ROOT = {
+    "pytorch": ("second.sqrt()", "(second / (1.0 - beta2)).sqrt()"),
+    "tensorflow": ("tf.sqrt(second)", "tf.sqrt(second / (1.0 - beta2))"),
+    "paddlepaddle": ("second.sqrt()", "(second / (1.0 - beta2)).sqrt()"),
+}
+
+# {fault: where it shows first, what is edited, the precisions that it must be named in}
+FAULTS = {
+    # Training.
+    "Initialisation": Fault(
+        "initial", "parameter/convolutions.1.weight", {"train": [(
+            "self.network, parameters, ",
+            'self.network, parameters | {"convolutions.1.weight": '
+            '1.1 * parameters["convolutions.1.weight"]}, ',
+        )]}, ALL,
+    ),
+    "APadWordBetweenReviews": Fault("step_0000", "activation/embedding", {"model": [TABLE]}, ALL),
+    "EmptyPlacesInTheMaximum": Fault(
+        "step_0000", "activation/convolutions.0",
+        {"model": [("inner == self.empty", "inner != inner")]}, ALL,
+    ),
+    "ReluForElu": Fault("step_0000", "activation/convolutions.0", {"model": [ELU]}, ALL),
+    "BiasBeforeTheHalo": Fault(
+        "step_0000", "activation/convolutions.0",
+        {"model": [("x + self.bias", "x + 1.01 * self.bias")]},
+    ),
+    "WindowCentredTheOtherWay": Fault(
+        "step_0000", "activation/convolutions.1",
+        {"model": [("halo(config)[0] - window // 2", "halo(config)[0] - (window - 1) // 2")]}, ALL,
+    ),
+    "HaloOffByOne": Fault(
+        "step_0000", "activation/convolutions.0",
+        {"model": [("self.first = halo(config)[0]", "self.first = halo(config)[0] - 1")]}, ALL,
+    ),
+    "LabelsTheOtherWay": Fault(
+        "step_0000", "loss",
+        {"train": [('logits, batch["labels"]', 'logits, 1 - batch["labels"]')]}, ALL,
+    ),
+    "EqualMaximaEachTakeTheGradient": Fault(
+        "step_0000", "gradient/embedding.weight", {"model": [WHOLE_TO_EACH]}, NOT_LOST,
+    ),
+    # Optimizer.
+    "FirstMomentsDecay": Fault(
+        "step_0000", "optimizer/first_moment/embedding.weight",
+        {"train": [("self.config.adam_beta1", "0.89")]}, ALL,
+    ),
+    "SecondMomentsDecay": Fault(
+        "step_0000", "optimizer/second_moment/embedding.weight",
+        {"train": [("self.config.adam_beta2", "0.99")]}, ALL,
+    ),
+    "SumsWithoutTheirShare": Fault(
+        "step_0000", "optimizer/first_moment/embedding.weight",
+        {"train": [("share * (1.0 - beta1) * (gradient - first)",
+                    "share * (gradient - (1.0 - beta1) * first)")]}, ALL,
+    ),
+    "EpsilonBesideTheCorrectedRoot": Fault(
+        "step_0000", "optimizer/parameter/embedding.weight",
+        {"train": [
+            ("rate = framework", "self.root = (1.0 - self.config.adam_beta2 ** (step + 1)) ** 0.5"
+             "\n        rate = framework"),
+            ("self.config.adam_epsilon", "self.config.adam_epsilon * self.root"),
+        ]}, ALL,
+    ),
+    "BiasCorrectionLeftOut": Fault(
+        "step_0000", "optimizer/parameter/embedding.weight",
+        {"config": [("return config.learning_rate * root", "return config.learning_rate or root")]},
+        ALL,
+    ),
+    "RateOfTheNextStep": Fault(
+        "step_0000", "optimizer/parameter/embedding.weight",
+        {"train": [("learning_rate(self.config, step)", "learning_rate(self.config, step + 1)")]},
+        ALL,
+    ),
+    "EmbeddingNeverUpdated": Fault(
+        "step_0000", "optimizer/parameter/embedding.weight",
+        {"train": [("share * rate * first", 'share * rate * first * ("embedding" not in name)')]},
+        ALL,
+    ),
+    "MomentsOfWordsNotInTheBatch": Fault(
+        "step_0001", "optimizer/first_moment/embedding.weight",
+        {"train": [("(seen > 0)", "(seen > -1)")]}, ALL,
+    ),
+    "StepsOnAnotherGradient": Fault(
+        "step_0000", "optimizer/first_moment/classifier.bias",
+        {"train": [("averages = framework.average(gradients, count)",
+                    "averages = framework.average(gradients, count); "
+                    'averages["classifier.bias"] = 0.99 * averages["classifier.bias"]')]}, ALL,
+    ),
+    # Evaluation.
+    "EvaluationWithoutTheLastBlock": Fault(
+        "evaluation_0000", "evaluation/logits",
+        {"train": [('batch["blocks"], ignore)', 'batch["blocks"][:, :-1], ignore)')]}, ALL,
+    ),
+    "TheLessLikelyClass": Fault("evaluation_0000", "evaluation/classes", {"train": [LIKELIER]}),
+    "EvaluationWithTheInitialClassifier": Fault(
+        "evaluation_0000", "evaluation/logits",
+        {"train": [
+            ("self.loss = framework", "self.first = self.state()\n        self.loss = framework"),
+            ("return tuple(map(", "self.load_state(self.first)\n        return tuple(map("),
+        ]}, ALL,
+    ),
+    # State.
+    "SecondMomentsNotRestored": Fault(
+        "step_0001", "optimizer/second_moment/embedding.weight",
+        {"train": [("framework.load_state(self.network, self.sums,",
+                    'framework.load_state(self.network, {"first_moment": '
+                    'self.sums["first_moment"]},')]}, ALL,
+    ),
+    "StateOfAnotherSum": Fault(
+        "step_0000", "optimizer/second_moment/embedding.weight",
+        {"train": [("framework.dump_state(self.network, self.sums,",
+                    "framework.dump_state(self.network, {name: self.sums[\"first_moment\"] "
+                    "for name in self.sums},")]}, ALL,
+    ),
+}  # fmt: skip
