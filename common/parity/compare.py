@@ -197,7 +197,9 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
             beyond = np.maximum(abs(found - expected) - spacing(largest, words[name]), 0.0)
             change = expected - kept[name] if group == "parameter" else expected
             gap, scale = np.linalg.norm(beyond), np.linalg.norm(change)
-            yield Row(dump, f"optimizer/{name}", float(gap / scale if scale else gap), FORMULA)
+            # Where nothing may change, as at a rate of 0, any change is one too many.
+            apart = gap / scale if scale else np.inf if gap else 0.0
+            yield Row(dump, f"optimizer/{name}", float(apart), FORMULA)
 
 
 def state_before(facts, folder, step):
