@@ -11,7 +11,7 @@ from translation.config import learning_rate
 
 
 class Initialisation(OtherInitialValues):
-    drawn = "encoder.1.feed_forward.hidden.weight"
+    drawn = "encoder.0.feed_forward.hidden.weight"
 
 
 class EmbeddingNotScaled:
@@ -32,8 +32,12 @@ class EpsilonOfTheLayerNorm:
     edits = {"model": [("1e-6", "1e-5")]}
 
 
-class QueriesNotNormed:
-    edits = {"model": [("self.query(normed)", "self.query(x)")]}
+class ResidualOfTheNormed:
+    edits = {"model": [{
+        "pytorch": ("return x + drop(seen", "return normed + drop(seen"),
+        "tensorflow": ("return x + tf.cast(drop(seen", "return normed + tf.cast(drop(seen"),
+        "paddlepaddle": ("return x + drop(seen", "return normed + drop(seen"),
+    }]}  # fmt: skip
 
 
 class EncoderSeesThePadding:
@@ -390,15 +394,15 @@ UPDATE = {ANY: ("step_0001", f"optimizer/parameter/{EMBEDDING}")}
 PIECES = {"fp64 fp32": ("evaluation_0000", "evaluation/pieces"),
           "bf16": ("evaluation_0000", "evaluation/scores")}  # fmt: skip
 SCORES = {ANY: ("evaluation_0000", "evaluation/scores")}
-LATER = {"fp64 fp32": ("evaluation_0001", "evaluation/pieces"),
+MIXED = {"fp64 fp32": ("evaluation_0001", "evaluation/pieces"),
          "bf16": ("evaluation_0001", "evaluation/scores")}  # fmt: skip
 # Each fault, and the first tensor that it changes in forward order, in each precision.
 FAULTS = {
-    Initialisation: {"fp64": ("initial", "parameter/encoder.1.feed_forward.hidden.weight")},
+    Initialisation: {"fp64": ("initial", "parameter/encoder.0.feed_forward.hidden.weight")},
     EmbeddingNotScaled: {"fp64": ("step_0000", "activation/source")},
     PositionsInterleaved: {"fp64": ("step_0000", "activation/source")},
     EpsilonOfTheLayerNorm: {"fp64 fp32": ("step_0000", "activation/encoder.0.self_attention")},
-    QueriesNotNormed: {"fp64": ("step_0000", "activation/encoder.0.self_attention")},
+    ResidualOfTheNormed: {"fp64": ("step_0000", "activation/encoder.0.self_attention")},
     EncoderSeesThePadding: {"fp64": ("step_0000", "activation/encoder.0.self_attention")},
     NoRelu: {"fp64": ("step_0000", "activation/encoder.0.feed_forward")},
     TargetsBeginWithTheEndOfASentence: {"fp64": ("step_0000", "activation/target")},
@@ -427,23 +431,23 @@ FAULTS = {
     PositionOfTheNextPlace: PIECES,
     DropoutInTheEncoderOfDecoding: PIECES,
     DropoutInDecoding: PIECES,
-    KeysOfTheBeamsMixedUp: PIECES,
+    KeysOfTheBeamsMixedUp: MIXED,
     ParentsOfTheFirstSentence: PIECES,
-    KWaysOn: PIECES,
+    KWaysOn: MIXED,
     ScoresOfTheLastPieceAlone: PIECES,
-    HalfAsManyBeams: PIECES,
+    HalfAsManyBeams: MIXED,
     OtherAlpha: PIECES,
     PenaltyOverFive: SCORES,
     PenaltyWithoutItsFive: PIECES,
-    PenaltyWithoutTheEnd: PIECES,
+    PenaltyWithoutTheEnd: SCORES,
     ScoresNotDivided: PIECES,
-    UnendedScoresDivided: SCORES,
-    NothingWhereNoneEnded: PIECES,
+    UnendedScoresDivided: {ANY: ("evaluation_0001", "evaluation/scores")},
+    NothingWhereNoneEnded: MIXED,
     TheEndDoesNotEnd: PIECES,
     EndedBeamsGoOn: PIECES,
-    StopsWhenEachHasEnded: LATER,
+    StopsWhenEachHasEnded: PIECES,
     StopsWhenOneHasEnded: PIECES,
-    StopsByThePenaltyOfNow: LATER,
+    StopsByThePenaltyOfNow: PIECES,
     OnePieceMore: PIECES,
     OnePieceLess: PIECES,
     MaskTurned: {"masks": ("step_0000", "activation/source")},
