@@ -13,8 +13,10 @@ from common.parity import inputs
 # In bf16 a tensor may be as many times as far from the record in fp64 as the reference's own, and
 # in any case as far as rounding it takes it.
 TIMES, ROUNDED = 4.0, 2.0**-8
-# Of a sum, and of an update, to what the optimizer's formula makes of the port's own gradients.
-FORMULA = 1e-4
+# Of a sum, and of an update, to what the optimizer's formula makes of the port's own gradients; the
+# second in fp64.
+FORMULA, FORMULA_FP64 = 1e-4, 1e-6
+ANYTHING = 1e300  # not a missing tensor and not another shape, which are infinitely far
 HELD = {"F16": np.float16, "F32": np.float32}
 SCALE = "gradient_scale"  # the row that tells of the length of all gradients of a step
 
@@ -97,7 +99,8 @@ def tolerances(facts, folder, reference):
     """{dump: {tensor name or SCALE: largest difference}}.  Raises UserError.
 
     The application's, for each group; in bf16 by how far the reference itself is from its record in
-    fp64, no number of ours.  What an evaluation decides there, in integers, may be anything.
+    fp64, no number of ours.  What an evaluation decides there, in integers, may be anything of its
+    shape.
     """
     config = inputs.read_config(facts, folder)
     asked = inputs.wanted(facts, config, inputs.dumps(folder))
@@ -108,15 +111,16 @@ def tolerances(facts, folder, reference):
     gaps, scales = {}, {}
     for dump in asked:
         pairs = dict(tensors(facts, config, folder, reference, reference, dump))
-        gaps[dump] = {name: np.inf if expected.dtype.kind == "i" else difference(expected, found)
+        gaps[dump] = {name: ANYTHING if expected.dtype.kind == "i" else difference(expected, found)
                       for name, (expected, found) in pairs.items()}  # fmt: skip
         scales[dump] = gradient_scale(pairs)
     # The farthest of all steps: by chance a tensor of one step may lie near.
-    farthest = {name: max(own.get(name, 0.0) for own in gaps.values())
-                for own in gaps.values() for name in own}  # fmt: skip
+    steps = [own for dump, own in gaps.items() if not dump.startswith("evaluation")]
+    farthest = {name: max(own.get(name, 0.0) for own in steps) for own in steps for name in own}
     farthest[SCALE] = max(scales.values())
-    allowed = {name: max(ROUNDED, TIMES * gap) for name, gap in farthest.items()}
-    return {dump: {name: allowed[name] for name in (*own, SCALE)} for dump, own in gaps.items()}
+    return {dump: {name: max(ROUNDED, TIMES * farthest.get(name, own.get(name)))
+                   for name in (*own, SCALE)}
+            for dump, own in gaps.items()}  # fmt: skip
 
 
 def tensors(facts, config, folder, reference, other, dump):
@@ -190,6 +194,7 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
                  for name, (_, found) in own.items() if inputs.group(name) == "gradient"}
     parity = benchmark.module(facts.application, "parity")
     batch = inputs.load(batch_path(folder, dump))
+    allowed = FORMULA_FP64 if config.precision == "fp64" else FORMULA
     after = parity.optimizer_step(config, step, inputs.nested(kept), gradients, batch)
     sums = [name for name in own if inputs.group(name) in facts.optimizer_sums]
     relative = max((float(spacing(1.0, words[name])) for name in sums), default=0.0)

@@ -40,7 +40,7 @@ def records():
 
 @pytest.fixture(scope="session")
 def planted(command):
-    """planted(application, framework_name): {precision: folder of records}, see plant.py."""
+    """planted(application, framework_name): {precision, or plant.MASKS: folder of records}."""
     with tempfile.TemporaryDirectory() as root:
 
         @functools.cache
@@ -48,11 +48,15 @@ def planted(command):
             if framework_name != plant.LEADER:
                 folders = make(application, plant.LEADER)
             else:
-                facts = benchmark.benchmark_of(application)
+                facts, settings = benchmark.benchmark_of(application), settings_of(application)
                 precisions = f"--precision={','.join(plant.PRECISIONS)}"
-                values, _ = parity.parse([*settings_of(application).PLANTED, precisions])
+                values, _ = parity.parse([*settings.PLANTED, precisions])
                 written = parity.write(facts, values, os.path.join(root, application))
                 folders = dict(zip(plant.PRECISIONS, written, strict=True))
+                if hasattr(settings, "PLANTED_MASKS"):
+                    values, _ = parity.parse(settings.PLANTED_MASKS)
+                    folder = os.path.join(root, application, plant.MASKS)
+                    (folders[plant.MASKS],) = parity.write(facts, values, folder)
             command("common/in_environment.sh", application, framework_name, "-m",
                     "tests.parity.plant", application, framework_name, *folders.values())
             return folders

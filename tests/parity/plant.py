@@ -3,12 +3,15 @@
     plant.py APPLICATION FRAMEWORK FOLDER...
 
 tests/parity/APPLICATION.py    PLANTED: flags of the small records that faults are planted in, one
-                               for each precision
+                               for each precision; PLANTED_MASKS: of one of given masks, if there
+                               is dropout
 tests/parity/faults/APPLICATION.py
                                a class for each fault, put before each framework's own Trainer; it
                                names no framework.  FAULTS tells where it is named first, of which
                                precisions and, if not of all, frameworks:
-                               {fault: {"fp64 fp32": (dump, tensor), "bf16 tensorflow": ...}}
+                               {fault: {"fp64 fp32": (dump, tensor), "bf16 tensorflow": ...}};
+                               "masks": in the record of given masks
+tests/parity/edited.py         a class's `edits` are of its Trainer's source
 tests/parity/faulty.py         what faults are made of: a step's outcome rewritten in numpy, a layer
                                that computes something else
 tests/parity/operators/FRAMEWORK.py
@@ -23,8 +26,10 @@ import sys
 from common import benchmark
 from common.command import FRAMEWORKS
 from common.parity import inputs, record
+from tests.parity.edited import edited
 
 PRECISIONS = ("fp32", "fp64", "bf16")
+MASKS = "masks"
 LEADER = "pytorch"
 
 
@@ -35,13 +40,17 @@ def main(application, framework_name, *folders):
     operators.start()
     for folder in folders:
         config = inputs.read_config(facts, folder)
+        kind = MASKS if inputs.given_masks(config) else config.precision
         to_record = record.lead if framework_name == LEADER else record.record
         if runs(framework_name, config.precision):
             to_record(facts, config, module.framework, module.Trainer, folder, framework_name)
         for framework, precision, fault, _ in cases(application):
-            if (framework, precision) == (framework_name, config.precision):
+            if (framework, precision) == (framework_name, kind):
+                own = module
+                if hasattr(fault, "edits"):
+                    own = edited(application, framework_name, fault.edits)
                 parts = {"operators": operators}
-                trainer = type(fault.__name__, (fault, module.Trainer), parts)
+                trainer = type(fault.__name__, (fault, own.Trainer), parts)
                 name = recorded_as(framework, fault)
                 record.record(facts, config, module.framework, trainer, folder, name)
 
@@ -63,7 +72,7 @@ def cases(application):
         for words, place in places.items():
             words = words.split()
             for framework_name in [name for name in FRAMEWORKS if name in words] or FRAMEWORKS:
-                for precision in PRECISIONS:
+                for precision in (*PRECISIONS, MASKS):
                     if precision in words and runs(framework_name, precision):
                         yield framework_name, precision, fault, place
 

@@ -33,10 +33,10 @@ def test_the_frameworks_agree(application, setting, other, records):
 
 def planted_cases():
     """Each framework's variant as it is, then with each of the application's faults."""
-    # Those whose faults have the form of plant.py.
-    for application in [a for a in APPLICATIONS if isinstance(settings_of(a).PLANTED, list)]:
+    for application in APPLICATIONS:
+        masks = [plant.MASKS] * hasattr(settings_of(application), "PLANTED_MASKS")
         for framework_name in FRAMEWORKS:
-            for precision in plant.PRECISIONS:
+            for precision in [*plant.PRECISIONS, *masks]:
                 if plant.runs(framework_name, precision):
                     yield case(application, framework_name, precision, None, None)
         for planted_case in plant.cases(application):
