@@ -294,7 +294,8 @@ FLOORS = {
     "sentiment_analysis/train.py": (79, 87, 79),
     "translation/model.py": (74, 84, 72),
     "translation/train.py": (78, 84, 80),
-    "common/frameworks": (55, 69, 53),
+    # PyTorch and PaddlePaddle send gradients in packs by hand; TensorFlow does so itself.
+    "common/frameworks": (54, 71, 52),
 }
 
 

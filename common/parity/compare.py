@@ -16,7 +16,6 @@ TIMES, ROUNDED = 4.0, 2.0**-8
 # Of a sum, and of an update, to what the optimizer's formula makes of the port's own gradients; the
 # second in fp64.
 FORMULA, FORMULA_FP64 = 1e-4, 1e-6
-ANYTHING = 1e300  # not a missing tensor and not another shape, which are infinitely far
 HELD = {"F16": np.float16, "F32": np.float32}
 SCALE = "gradient_scale"  # the row that tells of the length of all gradients of a step
 
@@ -111,8 +110,10 @@ def tolerances(facts, folder, reference):
     gaps, scales = {}, {}
     for dump in asked:
         pairs = dict(tensors(facts, config, folder, reference, reference, dump))
-        gaps[dump] = {name: ANYTHING if expected.dtype.kind == "i" else difference(expected, found)
-                      for name, (expected, found) in pairs.items()}  # fmt: skip
+        gaps[dump] = {
+            name: inputs.ANYTHING if expected.dtype.kind == "i" else difference(expected, found)
+            for name, (expected, found) in pairs.items()
+        }
         scales[dump] = gradient_scale(pairs)
     # The farthest of all steps: by chance a tensor of one step may lie near.
     steps = [own for dump, own in gaps.items() if not dump.startswith("evaluation")]
@@ -194,7 +195,7 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
                  for name, (_, found) in own.items() if inputs.group(name) == "gradient"}
     parity = benchmark.module(facts.application, "parity")
     batch = inputs.load(batch_path(folder, dump))
-    allowed = FORMULA_FP64 if config.precision == "fp64" else FORMULA
+    tolerance = FORMULA_FP64 if config.precision == "fp64" else FORMULA
     after = parity.optimizer_step(config, step, inputs.nested(kept), gradients, batch)
     sums = [name for name in own if inputs.group(name) in facts.optimizer_sums]
     relative = max((float(spacing(1.0, words[name])) for name in sums), default=0.0)
@@ -211,7 +212,7 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
             gap, scale = np.linalg.norm(beyond), np.linalg.norm(change)
             # Where nothing may change, as at a rate of 0, any change is one too many.
             apart = gap / scale if scale else np.inf if gap else 0.0
-            yield Row(dump, f"optimizer/{name}", float(apart), FORMULA)
+            yield Row(dump, f"optimizer/{name}", float(apart), tolerance)
 
 
 def state_before(facts, folder, step):

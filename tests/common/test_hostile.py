@@ -174,7 +174,7 @@ def record(tmp_path_factory):
     config = benchmark.module("recommendation", "config").QUICK
     config = options.assign(config, ["num_users=3", "num_items=3", "num_ratings=9"])
     fields = vars(config) | {"application": "recommendation", "seed": 1, "steps": 1,
-                             "learning_rates": [0.1]}  # fmt: skip
+                             "learning_rates": [0.1], "evaluations": 0}  # fmt: skip
     (folder / "config.json").write_text(json.dumps(fields | {"sha256": digest(fields)}))
     for name in ("pytorch", "port"):
         for dump in ("initial", "step_0000"):
