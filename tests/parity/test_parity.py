@@ -43,7 +43,7 @@ def planted_cases():
             yield case(application, *planted_case)
 
 
-@pytest.mark.parametrize("application, framework_name, precision, fault, place", planted_cases())
+@pytest.mark.parametrize("application, framework_name, precision, fault, place", [*planted_cases()])
 def test_a_planted_fault_is_named_and_nothing_else_is(
     application, framework_name, precision, fault, place, planted
 ):
