@@ -375,7 +375,7 @@ def test_in_bf16_any_type_is_taken_and_the_distance_counts(name, factor, told, h
     dump = "evaluation_0000" if name.startswith("evaluation") else "step_0001"
     path = inputs.output_path(folder, "other", dump)
     right = inputs.load(path)
-    wrong = np.asarray(right[name] * factor, np.float64)
+    wrong = np.asarray(right[name] * factor, np.float32)
     inputs.save_tensors(path, right | {name: wrong})
     try:
         rows = list(compare.rows(facts, str(folder), "reference", "other"))
