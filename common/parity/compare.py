@@ -204,7 +204,7 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
             gap, scale = np.linalg.norm(beyond), np.linalg.norm(change)
             # Where nothing may change, as at a rate of 0, any change is one too many.
             apart = gap / scale if scale else np.inf if gap else 0.0
-            yield Row(dump, f"optimizer/{name}", float(apart), FORMULA)
+            yield Row(dump, f"optimizer/{name}", float(apart), allowed)
 
 
 def state_before(facts, folder, step):
