@@ -1,5 +1,7 @@
 """Faults of a Transformer: see plant.py."""
 
+# ruff: noqa: RUF012  (nobody changes a class's edits)
+
 import dataclasses
 
 import numpy as np
@@ -131,7 +133,8 @@ class StepNotSet:
 
 
 class RateOfTheNextStep:
-    edits = {"train": [("learning_rate(self.config, step)", "learning_rate(self.config, step + 1)")]}
+    edits = {"train": [("learning_rate(self.config, step)",
+                        "learning_rate(self.config, step + 1)")]}
 
 
 class EpsilonInsideTheRoot(Rewritten):
@@ -139,7 +142,8 @@ class EpsilonInsideTheRoot(Rewritten):
 
     def rewrite(self, before, after, batch, step):
         config = self.config
-        first, second = (1.0 - beta ** (step + 1) for beta in (config.adam_beta1, config.adam_beta2))
+        betas = config.adam_beta1, config.adam_beta2
+        first, second = (1.0 - beta ** (step + 1) for beta in betas)
         for name, weight in before["parameter"].items():
             m, v = (np.float64(after[sums][name]) for sums in ("first_moment", "second_moment"))
             shift = m / first / np.sqrt(v / second + config.adam_epsilon)
@@ -302,12 +306,6 @@ class StopsWhenOneHasEnded:
                               "np.any(np.isfinite(ended_scores[:, 0]))")]}
 
 
-class StopsByThePenaltyOfNow:
-    """Not by the limit's, the best that a beam can reach."""
-
-    edits = {"beam_search": [("length_penalty(limit, alpha)", "length_penalty(length, alpha)")]}
-
-
 class OnePieceMore:
     edits = {"beam_search": [("length + config.extra_decode_length",
                               "length + config.extra_decode_length + 1")]}
@@ -390,12 +388,17 @@ FIRST = {ANY: ("step_0000", f"optimizer/first_moment/{EMBEDDING}")}
 SECOND = {ANY: ("step_0000", f"optimizer/second_moment/{EMBEDDING}")}
 # The first step's rate is 0.
 UPDATE = {ANY: ("step_0001", f"optimizer/parameter/{EMBEDDING}")}
-# In bf16 any sentence may be decoded, and its score tells.
-PIECES = {"fp64 fp32": ("evaluation_0000", "evaluation/pieces"),
-          "bf16": ("evaluation_0000", "evaluation/scores")}  # fmt: skip
-SCORES = {ANY: ("evaluation_0000", "evaluation/scores")}
-MIXED = {"fp64 fp32": ("evaluation_0001", "evaluation/pieces"),
-         "bf16": ("evaluation_0001", "evaluation/scores")}  # fmt: skip
+SHAPE = {ANY: ("evaluation_0000", "evaluation/pieces")}
+
+
+def decoded(first, tensor="pieces", short=None):
+    """Where a fault of decoding is named first: in which evaluation, and in which in bf16.  There
+    any sentence may be decoded, and its score tells."""
+    short = first if short is None else short
+    return {"fp64 fp32": (f"evaluation_{first:04d}", f"evaluation/{tensor}"),
+            "bf16": (f"evaluation_{short:04d}", "evaluation/scores")}
+
+
 # Each fault, and the first tensor that it changes in forward order, in each precision.
 FAULTS = {
     Initialisation: {"fp64": ("initial", "parameter/encoder.0.feed_forward.hidden.weight")},
@@ -426,30 +429,29 @@ FAULTS = {
     FirstMomentNotRestored: {ANY: ("step_0001", f"optimizer/first_moment/{EMBEDDING}")},
     SecondMomentNotRestored: {ANY: ("step_0001", f"optimizer/second_moment/{EMBEDDING}")},
     StateOfAnotherSum: SECOND,
-    PadHasAVector: PIECES,
-    PaddingSeenInDecoding: PIECES,
-    PositionOfTheNextPlace: PIECES,
-    DropoutInTheEncoderOfDecoding: PIECES,
-    DropoutInDecoding: PIECES,
-    KeysOfTheBeamsMixedUp: MIXED,
-    ParentsOfTheFirstSentence: PIECES,
-    KWaysOn: MIXED,
-    ScoresOfTheLastPieceAlone: PIECES,
-    HalfAsManyBeams: MIXED,
-    OtherAlpha: PIECES,
-    PenaltyOverFive: SCORES,
-    PenaltyWithoutItsFive: PIECES,
-    PenaltyWithoutTheEnd: SCORES,
-    ScoresNotDivided: PIECES,
-    UnendedScoresDivided: {ANY: ("evaluation_0001", "evaluation/scores")},
-    NothingWhereNoneEnded: MIXED,
-    TheEndDoesNotEnd: PIECES,
-    EndedBeamsGoOn: PIECES,
-    StopsWhenEachHasEnded: PIECES,
-    StopsWhenOneHasEnded: PIECES,
-    StopsByThePenaltyOfNow: PIECES,
-    OnePieceMore: PIECES,
-    OnePieceLess: PIECES,
+    PadHasAVector: decoded(0),
+    PaddingSeenInDecoding: decoded(0),
+    PositionOfTheNextPlace: decoded(0),
+    DropoutInTheEncoderOfDecoding: decoded(0),
+    DropoutInDecoding: decoded(0),
+    KeysOfTheBeamsMixedUp: decoded(1),
+    ParentsOfTheFirstSentence: decoded(0),
+    KWaysOn: decoded(0),
+    ScoresOfTheLastPieceAlone: decoded(0),
+    HalfAsManyBeams: decoded(0),
+    OtherAlpha: decoded(0, "scores", 1),
+    PenaltyOverFive: decoded(0, "scores"),
+    PenaltyWithoutItsFive: decoded(0),
+    PenaltyWithoutTheEnd: decoded(0, "scores"),
+    ScoresNotDivided: decoded(0),
+    UnendedScoresDivided: decoded(3, "scores"),
+    NothingWhereNoneEnded: {"fp64 fp32": ("evaluation_0003", "evaluation/pieces")},
+    TheEndDoesNotEnd: decoded(0),
+    EndedBeamsGoOn: {"fp64 fp32": ("evaluation_0001", "evaluation/pieces")},
+    StopsWhenEachHasEnded: decoded(0, short=1),
+    StopsWhenOneHasEnded: decoded(0),
+    OnePieceMore: SHAPE,
+    OnePieceLess: SHAPE,
     MaskTurned: {"masks": ("step_0000", "activation/source")},
     ShareNotScaledUp: {"masks": ("step_0000", "activation/source")},
     TargetsNotDropped: {"masks": ("step_0000", "activation/target")},
