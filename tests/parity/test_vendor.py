@@ -306,7 +306,7 @@ COMPUTED = {
                  (SECOND, "optimizer/velocity/stem.weight")),
     # Here the rate is 0 at the first step.
     "next rate": (rate_of_the_next_step, (FIRST, "optimizer/parameter/stem.weight"),
-                  (FIRST, "optimizer/parameter/classifier.weight")),
+                  (FIRST, "optimizer/parameter/stem.weight")),
     "nesterov": (nesterov, (SECOND, "optimizer/parameter/stem.weight"),
                  (SECOND, "optimizer/parameter/stem.weight")),
     "state": (sums_from_zero, (SECOND, "optimizer/velocity/stem.weight"),

@@ -107,9 +107,9 @@ class WeightDecayOnBatchNorm:
     def update(self, gradients, rate):
         decay = self.config.weight_decay
         gradients = {
-            name: gradient if self.specification[name].decayed
-            else gradient + decay * self.weights[name]
-            for name, gradient in gradients.items()
+            name: gradients[name] if self.specification[name].decayed
+            else gradients[name] + decay * weight
+            for name, weight in self.weights.items()
         }  # fmt: skip
         super().update(gradients, rate)
 

@@ -183,9 +183,8 @@ class EmbeddingNeverUpdated(Rewritten):
 
 
 class StepOnShortGradients:
-    edits = {"train": [("self.update(framework.average(gradients)",
-                        "gradients = {name: 0.97 * one for name, one in gradients.items()}; "
-                        "self.update(framework.average(gradients)")]}
+    edits = {"train": [("self.update(gradients,",
+                        "self.update({name: 0.97 * gradients[name] for name in gradients},")]}
 
 
 # ---- the state
