@@ -59,8 +59,7 @@ def embedded(config):
 
 def evaluations(config):
     """[(parameters, batch)] to evaluate.  Images of one class: other statistics than training's."""
-    test = batches(embedded(config), "test")
-    images = test.read(test.look_up(np.arange(4)))["images"]
+    images = batches(embedded(config), "test").at(np.arange(4))["images"]
     parameters = moved(specification(config), initial_parameters(config), config.seed)
     return [(parameters, {"images": images})]
 

@@ -56,7 +56,7 @@ def evaluations(config):
     and it hardly shows whose vectors they are.
     """
     own = embedded(config)
-    batch = spread(config, own, batches(own, "test").read(np.arange(8)))
+    batch = spread(config, own, batches(own, "test").at(np.arange(8)))
     described = specification(config)
     parameters = moved(described, initial_parameters(config), config.seed)
     vectors = {name: np.float32(32.0) * array for name, array in parameters.items()

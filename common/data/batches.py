@@ -33,6 +33,10 @@ class Batches:
     def __len__(self):
         return len(self.indices)
 
+    def at(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """The batch of these numbers."""
+        return self.read(self.look_up(numbers))
+
     def stream(
         self,
         first: int = 0,

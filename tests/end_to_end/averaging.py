@@ -33,11 +33,11 @@ def run(config):
 
     numbers = batches.indices[0]
     # Batch norm computes with the statistics of a process's own part: the whole is another step.
-    found = {name: gap(framework, trainer, batches.read, numbers[: sum(share)], share)
+    found = {name: gap(framework, trainer, batches.at, numbers[: sum(share)], share)
              for name, share in SHARES.items() if not moving}
     found["of a weight without gradient"] = without_gradient(framework, trainer())
     look = {"tensorflow": look_at_graph}.get(config.framework, look_at_messages)
-    found |= look(framework, trainer(), batches.read(numbers[:8]))
+    found |= look(framework, trainer(), batches.at(numbers[:8]))
     path = os.path.join(os.environ["AVERAGED"], f"rank{framework.rank()}.json")
     with open(path, "w") as opened:
         json.dump(found, opened)
