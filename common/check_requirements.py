@@ -9,10 +9,13 @@ import re
 import sys
 
 # A build for a device has a name of its own, yet is the same framework.
-OTHER_NAMES = {
-    "tensorflow-cpu": ("tensorflow", "tensorflow-rocm", "intel-tensorflow", "tf-nightly"),
-    "paddlepaddle": ("paddlepaddle-gpu", "paddlepaddle-xpu", "paddlepaddle-dcu"),
-}
+BUILDS = (
+    ("tensorflow-cpu", "tensorflow", "tensorflow-rocm", "intel-tensorflow", "tf-nightly"),
+    ("paddlepaddle", "paddlepaddle-gpu", "paddlepaddle-xpu", "paddlepaddle-dcu"),
+)
+OTHER_NAMES = {builds[0]: builds[1:] for builds in BUILDS}
+# A build without a device is none for a device.
+OTHER_NAMES |= {builds[1]: builds[2:] for builds in BUILDS}
 
 
 def names(file):

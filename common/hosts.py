@@ -22,7 +22,8 @@ import time
 from common.errors import UserError, printable
 
 MOST = 1 << 16       # bytes of a message
-PATIENCE = 5.0       # seconds for whoever knocks to say who it is
+PATIENCE = 5.0       # seconds for an answer
+MANNERS = 1.0        # seconds for whoever knocks to say who it is: nobody else is let in meanwhile
 ADVICE = "Go on with --resume and the same --output_dir, on each host."
 
 
@@ -134,7 +135,7 @@ class Hosts:
     def _let_in(self, connection, missing):
         """Keeps the connection if it is a missing host's; else says why not, where it can hear."""
         keep_alive(connection)
-        said = receive(connection)
+        said = receive(connection, MANNERS)
         rank, flags = said.get("node_rank"), said.get("flags")
         if type(rank) is not int or not isinstance(flags, dict):
             connection.close()  # a stranger
@@ -211,15 +212,18 @@ def send(connection, message):
     connection.sendall(json.dumps(message).encode() + b"\n")
 
 
-def receive(connection):
+def receive(connection, seconds=PATIENCE):
     """The dictionary that the other end sends; {} where it is gone, or says something else."""
-    text, until = b"", time.monotonic() + PATIENCE
+    text, until = b"", time.monotonic() + seconds
+    message = None
     with contextlib.suppress(OSError, ValueError, RecursionError):
         while not text.endswith(b"\n") and len(text) < MOST and time.monotonic() < until:
+            connection.settimeout(max(until - time.monotonic(), 1e-3))
             more = connection.recv(1)  # no byte of the message that follows
             if not more:
                 break
             text += more
         message = json.loads(text)
-        return message if isinstance(message, dict) else {}
-    return {}
+    with contextlib.suppress(OSError):
+        connection.settimeout(PATIENCE)
+    return message if isinstance(message, dict) else {}

@@ -63,6 +63,14 @@ def moved(specification, parameters, seed):
             for name, array in parameters.items()}
 
 
+def turned(parameters, layer):
+    """The same with a classifier that wants the opposite: an untrained network has one class for
+    all examples, and with this one another.  layer: its name.
+    """
+    names = (f"{layer}.weight", f"{layer}.bias")
+    return parameters | {name: -parameters[name] for name in names}
+
+
 def step_seed(seed, step, rank):
     """The seed of what a process draws in an optimizer step: nothing to save, nothing to resume."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0] >> 1)

@@ -38,6 +38,7 @@ class Meter:
     @contextlib.contextmanager
     def paused(self):
         """What the body does is no training: its time does not count."""
+        self.synchronize()  # what a device has been given is training still
         paused_at = time.perf_counter()
         yield
         self.started += time.perf_counter() - paused_at

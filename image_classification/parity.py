@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 
 from common import optimizers
-from common.parameters import moved
+from common.parameters import moved, turned
 from image_classification import quick_data
 from image_classification.config import learning_rate
 from image_classification.data import batches, prepare
@@ -58,10 +58,14 @@ def embedded(config):
 
 
 def evaluations(config):
-    """[(parameters, batch)] to evaluate.  Images of one class: other statistics than training's."""
-    images = batches(embedded(config), "test").at(np.arange(4))["images"]
+    """[(parameters, batch)] to evaluate.  Images of half the brightness, and so of other statistics
+    than training's; each of another class.
+    """
+    whole = embedded(config)
+    numbers = np.arange(4) * (whole.num_eval_images // 4)
+    images = batches(whole, "test").at(numbers)["images"] // 2
     parameters = moved(specification(config), initial_parameters(config), config.seed)
-    return [(parameters, {"images": images})]
+    return [(own, {"images": images}) for own in (parameters, turned(parameters, "classifier"))]
 
 
 def optimizer_step(config, step, state, gradients, batch):

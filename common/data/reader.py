@@ -105,7 +105,12 @@ class Worker:
         context = multiprocessing.get_context("spawn")  # a fork beside threads may hang
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs,), daemon=True)
-        self.process.start()
+        # Ctrl-C in a terminal is the parent's to handle, from the process's first moment on.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.process.start()
+        finally:
+            signal.signal(signal.SIGINT, before)
         theirs.close()
 
     def read(self, read, found):
@@ -115,7 +120,7 @@ class Worker:
             answer, sizes = self.connection.recv()
             if sizes is not None:
                 descriptor = multiprocessing.reduction.recv_handle(self.connection)
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             self.process.join()
             raise UserError(
                 f"a data process ended with {self.process.exitcode}. If memory ran out, take fewer "
@@ -134,19 +139,29 @@ class Worker:
 def serve(connection):
     """What a worker process does: answers each (read, found) until its parent is gone."""
     processes.end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is the parent's to handle
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             read, found = connection.recv()
             try:
                 answer, sizes, file = packed(read(found))
             except Exception as error:
-                error.add_note("".join(traceback.format_exception(error)))
-                connection.send((error, None))
+                connection.send((portable(error), None))
                 continue
             with file:
                 connection.send((answer, sizes))
                 multiprocessing.reduction.send_handle(connection, file.fileno(), os.getppid())
+
+
+def portable(error):
+    """The error, with where it happened as a note; a RuntimeError of its text where pickle would
+    not bring it over.
+    """
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
 
 
 # A batch travels in a file without a name, in memory where the system has such: nothing is copied

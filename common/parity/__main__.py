@@ -77,7 +77,10 @@ def run(argv):
                 tolerances = compare.tolerances(facts, folder, reference)
                 inputs.write_manifest(facts, folder, reference, tolerances)
             if values.record:  # whole or not at all
-                shutil.copytree(root, values.record, dirs_exist_ok=True)
+                part = f"{os.path.normpath(values.record)}.part"
+                shutil.rmtree(part, ignore_errors=True)
+                shutil.copytree(root, part)
+                os.rename(part, values.record)
         agreed = [compare.report(facts, folder, reference) for folder in folders]
     return 0 if all(agreed) else ABORTED
 

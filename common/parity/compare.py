@@ -263,7 +263,8 @@ def report(facts, folder, reference):
         if other == reference:
             continue
         found = list(rows(facts, folder, reference, other))
-        print(f"\n{printable(other)} against {reference}, {config.profile}, {config.precision}")
+        print(f"\n{printable(other)} against {reference}, {printable(config.profile)}, "
+              f"{config.precision}")
         print(f"  {'dump':<10} {'tensors':<13} {'count':>5} {'tolerance':>9} {'largest':>9}  worst")
         parts = {}
         for one in found:

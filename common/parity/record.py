@@ -85,8 +85,7 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
     save("initial", inputs.flat(config, {"parameter": trainer.state()["parameter"]}))
     names = inputs.dumps(folder)[1:]
     steps = [name for name in names if name.startswith("step")]
-    for name in names[len(steps):][:1]:  # an evaluation that changes something: the step shows it
-        trainer.evaluate(inputs.nested(inputs.load(inputs.input_path(folder, name)))["batch"])
+    evaluations = names[len(steps):]
     for step in range(len(steps)) if free else [0, *range(len(steps) - 1, 0, -1)]:
         if step and free:
             state = inputs.flat(config, trainer.state())
@@ -94,12 +93,18 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
         elif step:
             state = inputs.load(inputs.input_path(folder, f"state_{step:04d}"))
             trainer.load_state(inputs.nested(state))
+        if evaluations and step in (0, len(steps) - 1):
+            # One that changes something shows in the step; at the last one there are sums as well.
+            given = inputs.nested(inputs.load(inputs.input_path(folder, evaluations[0])))
+            trainer.evaluate(given["batch"])
         batch = inputs.load(inputs.input_path(folder, f"batch_{step:04d}"))
         save(steps[step], record_step(trainer, framework, facts, config, batch, step))
-    for name in names[len(steps):]:
+    for name in evaluations:
         given = inputs.nested(inputs.load(inputs.input_path(folder, name)))
         trainer.load_state(trainer.state() | {"parameter": given["parameter"]})
         found = trainer.evaluate(given["batch"])
+        if name == evaluations[0]:  # training ends by what `predict` gives
+            found = (trainer.predict(given["batch"]), *found[1:])
         save(name, {f"evaluation/{name}": array
                     for name, array in zip(facts.evaluation, found, strict=True)})
     framework.stop()

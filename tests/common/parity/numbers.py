@@ -90,6 +90,9 @@ class Trainer:
             self.groups[group] |= {n: a.astype(self.dtype) for n, a in arrays.items()}
         return loss
 
+    def predict(self, batch):
+        return self.evaluate(batch)[0]
+
     def evaluate(self, batch):
         weights = self.groups["parameter"]
         moved = sum(float(np.sum(weights[name], dtype=np.float64)) for name in sorted(weights))
