@@ -30,7 +30,8 @@ def test_the_quick_record_has_an_identity_block_and_five_steps_meet_warm_up_and_
 
 def test_what_is_evaluated_has_other_statistics():
     config, (batch,) = parity.training(CONFIG, 1)
-    (parameters, evaluated), = parity.evaluations(config)
+    (parameters, evaluated), (turned, _) = parity.evaluations(config)
+    assert (turned["classifier.weight"] == -parameters["classifier.weight"]).all()
     gap = np.abs(batch["images"].mean(axis=(0, 1, 2)) - evaluated["images"].mean(axis=(0, 1, 2)))
     assert gap.max() > 5.0
     for name, array in parameters.items():
