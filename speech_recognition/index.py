@@ -61,12 +61,14 @@ class Utterances:
 class Chapter:
     """One folder of files.
 
-    path: below data_dir.  sizes: {id of an utterance: bytes of its file}, sorted.
+    path: of the folder, and text_path of the transcripts: below data_dir.
+    sizes: {id of an utterance: bytes of its file}, sorted.  text: the transcripts.
     """
 
     path: str
     sizes: dict[str, int]
-    transcripts: str
+    text_path: str
+    text: str
 
 
 def chapters(data_dir, split):
@@ -94,7 +96,7 @@ def inner_folders(path):
 
 def read_chapter(data_dir, path):
     """The Chapter of a folder.  Raises UserError for a link, and where it lacks transcripts."""
-    sizes, transcripts = {}, ""
+    sizes, text_paths = {}, []
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if not entry.name.endswith((FLAC, TRANSCRIPTS)):
@@ -105,10 +107,13 @@ def read_chapter(data_dir, path):
                 size = entry.stat(follow_symlinks=False).st_size
                 sizes[entry.name.removesuffix(FLAC)] = size
             else:
-                transcripts += read_text(entry.path)
-    if sizes and not transcripts:
-        raise UserError(f"{path}: no transcripts: expected a file *{TRANSCRIPTS}. Fetch it again.")
-    return Chapter(os.path.relpath(path, data_dir), sizes, transcripts)
+                text_paths.append(entry.path)
+    if len(text_paths) != 1:
+        raise UserError(f"{path}: expected one file *{TRANSCRIPTS}, found {len(text_paths)}. "
+                        "Fetch it again.")
+    text = read_text(text_paths[0])
+    path, text_path = (os.path.relpath(name, data_dir) for name in (path, text_paths[0]))
+    return Chapter(path, sizes, text_path, text)
 
 
 def read_text(path):
@@ -154,14 +159,11 @@ def write(data_dir, folder):
         samples, labels, paths = [], [], []
         for chapter in tqdm(chapters(data_dir, split), desc=f"index of {split}", disable=None,
                             unit=" chapters", delay=2):
-            texts = transcripts_of(chapter)
+            texts = transcripts_of(data_dir, chapter)
             for utterance in chapter.sizes:
                 path = os.path.join(chapter.path, utterance + FLAC)
                 samples.append(audio.num_samples(os.path.join(data_dir, path), own=True))
                 encoded, odd = alphabet.encode(texts[utterance])
-                if not len(encoded):
-                    raise UserError(f"{chapter.path}: {utterance}: no letter in its transcript. "
-                                    "Remove its file, or mend the text.")
                 labels.append(encoded)
                 paths.append(np.frombuffer(os.fsencode(path), np.uint8))
                 dropped[split].update(odd)
@@ -176,28 +178,26 @@ def write(data_dir, folder):
         json.dump(dropped, opened)
 
 
-def transcripts_of(chapter):
+def transcripts_of(data_dir, chapter):
     """{id: text} of a chapter.  Raises UserError where it does not fit the chapter's files."""
+    path = os.path.join(data_dir, chapter.text_path)
     texts = {}
-    for number, line in enumerate(chapter.transcripts.split("\n"), 1):
+    for number, line in enumerate(chapter.text.split("\n"), 1):
         if not line.strip():
             continue
         utterance, _, text = line.strip().partition(" ")
-        if not text or utterance in texts:
-            fault = "has two transcripts" if utterance in texts else "has no text"
-            raise UserError(f"{chapter.path}/*{TRANSCRIPTS}:{number}: {printable_id(utterance)} "
-                            f"{fault}. Expected ID TEXT. Fetch it again.")
+        fault = ("has a second transcript" if utterance in texts
+                 else "has no .flac" if utterance not in chapter.sizes
+                 else "has no letter of the alphabet" if not len(alphabet.encode(text)[0])
+                 else "")
+        if fault:
+            raise UserError(f"{path}:{number}: {utterance[:40]!r} {fault}. Expected ID TEXT. "
+                            "Fetch it again.")
         texts[utterance] = text
-    odd = sorted(texts.keys() ^ chapter.sizes.keys())
-    if odd:
-        lacks = f"no {FLAC}" if odd[0] in texts else "no transcript"
-        raise UserError(f"{chapter.path}: {printable_id(odd[0])} has {lacks}. Fetch it again.")
+    for utterance in chapter.sizes:
+        if utterance not in texts:
+            raise UserError(f"{path}: {utterance[:40]!r} has no transcript. Fetch it again.")
     return texts
-
-
-def printable_id(utterance):
-    """An id of a file that nobody vouches for, short."""
-    return repr(utterance[:40])
 
 
 @functools.lru_cache(maxsize=4)

@@ -27,7 +27,7 @@ import soundfile
 from common.data import embedded
 from speech_recognition.audio import SAMPLE_RATE
 
-VERSION = 1              # of the speech: another number, another folder
+VERSION = 2              # of the speech: another number, another folder
 SEED = 20151208
 NUM_HEARD = 200          # words that train, and that most test utterances have
 NUM_UNHEARD = 60         # words of the test alone
@@ -132,7 +132,7 @@ def draw_speaker(rng):
     return {
         "pitch": int(rng.integers(90, 251)),
         "tract": int(rng.integers(82, 121)),
-        "tempo": int(rng.integers(80, 131)),
+        "tempo": int(rng.integers(90, 141)),
         "strengths": (100, int(rng.integers(55, 95)), int(rng.integers(25, 65))),
     }
 
@@ -142,11 +142,11 @@ def sounds_of(text, speaker, rng):
 
     three resonances in Hz, the voice's strength, height and strength of the noise, samples.
     """
-    rows = [[*REST, 0, 0, 0, int(rng.integers(170, 260))]]
+    rows = [[*REST, 0, 0, 0, int(rng.integers(150, 211))]]
     following = (*text[1:], " ")
     for letter, after in zip(text, following):
         if letter == " ":
-            rows.append([*REST, 0, 0, 0, int(rng.integers(50, 130))])
+            rows.append([*REST, 0, 0, 0, int(rng.integers(40, 111))])
         elif letter in STOPS:
             resonances, height = STOPS[letter]
             voiced = letter in VOICED_STOPS
@@ -158,7 +158,7 @@ def sounds_of(text, speaker, rng):
                 resonances = SOUNDS[after][0] if after in SOUNDS else REST
                 height = resonances[1]
             rows.append([*resonances, voice, height, noise, length])
-    rows.append([*REST, 0, 0, 0, int(rng.integers(170, 260))])
+    rows.append([*REST, 0, 0, 0, int(rng.integers(150, 211))])
     rows = np.array(rows, np.int64)
     shakes = rng.integers(960, 1041, (len(rows), 3))
     rows[:, :3] = rows[:, :3] * speaker["tract"] * shakes // 100_000
@@ -244,7 +244,7 @@ def utterances(split):
         for number in range(count):
             rng = np.random.default_rng([SEED, 1 + test, person, number])
             words = new if test and number >= TEST_UTTERANCES else heard
-            chosen = rng.integers(len(words), size=int(rng.integers(2, 6)))
+            chosen = rng.integers(len(words), size=int(rng.integers(2, 5)))
             text = " ".join(words[word] for word in chosen)
             samples = with_noise(speak(text, speaker, rng), rng)
             yield 1001 + person + 1000 * test, number, text, samples
