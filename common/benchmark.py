@@ -45,6 +45,7 @@ class Benchmark:
         keeps of each trained parameter: its formula}, a parameter's update, and {what
         Trainer.decode gives: what it is}, empty where a network decodes nothing.
     tolerances: {precision: {group of tensors: largest difference over the norm}}, parity's.
+    counts: {name: how many in a training batch, of numpy arrays}; the log says each epoch's sum.
     """
 
     application: str
@@ -61,6 +62,7 @@ class Benchmark:
     update: str
     tolerances: dict[str, dict[str, float]]
     predictions: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, Callable[[dict], int]] = field(default_factory=dict)
 
 
 def roots():
