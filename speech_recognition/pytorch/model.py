@@ -33,23 +33,24 @@ class BatchNorm(nn.Module):
         self.epsilon = config.batch_norm_epsilon
 
     def forward(self, x, exists, training):
-        """x: [..., C].  exists: 1 or 0 for each step, to multiply x with.
+        """x: [..., T, C].  exists: [T, 1], 1 or 0.
 
-        Returns the same shape; training moves the statistics.
+        Returns the same shape, zero where no step exists; training moves the statistics.
         """
         x = x.to(dtype())
-        if not training:
-            scale = self.weight * (self.running_var + self.epsilon).rsqrt()
-            return (x - self.running_mean) * scale + self.bias
-        axes = list(range(x.ndim - 1))
-        count = exists.sum() * (x[..., 0].numel() // exists.numel())
-        mean = (x * exists).sum(axes) / count
-        x = (x - mean) * exists
-        var = x.square().sum(axes) / count
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, 1.0 - self.momentum)
-            self.running_var.lerp_(var * (count / (count - 1.0)), 1.0 - self.momentum)
-        return x * (self.weight * (var + self.epsilon).rsqrt()) + self.bias
+        mean = self.running_mean
+        if training:
+            count = exists.sum() * (x[..., 0].numel() // len(exists))
+            mean = (x.flatten(0, -3).sum(0) * exists).sum(0) / count  # [C]
+        x = torch.addcmul(-mean * exists, x, exists)  # centred
+        var = self.running_var
+        if training:
+            var = x.square().flatten(0, -2).sum(0) / count  # [C]
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, 1.0 - self.momentum)
+                self.running_var.lerp_(var * (count / (count - 1.0)), 1.0 - self.momentum)
+        scale = self.weight * (var + self.epsilon).rsqrt()
+        return torch.addcmul(self.bias * exists, x, scale)
 
 
 class Convolution(nn.Module):
@@ -69,10 +70,9 @@ class Convolution(nn.Module):
         Returns [B, C, less frequency, less time].
         """
         x = F.conv2d(x, self.weight, self.bias, self.stride)
-        exists = existing(x.shape[3], missing)[:, None]  # [T, 1]
+        exists = existing(x.shape[3], missing)
         x = self.norm(x.movedim(1, 3), exists, training)  # [B, frequency, T, C]
-        x = x.clamp(0.0, 20.0) * exists
-        return x.movedim(3, 1)
+        return x.clamp(0.0, 20.0).movedim(3, 1)
 
 
 class Recurrent(nn.Module):
@@ -94,18 +94,18 @@ class Recurrent(nn.Module):
         self.by_kernel = is_fused(config)
 
     def forward(self, x, exists, back, training):
-        """x: [T, B, in].  exists: [T, 1, 1].  back: int64 [T], the backward direction's order.
+        """x: [T, B, in].  exists: [T, 1].  back: int64 [T], the backward direction's order.
 
-        Returns [T, B, H].
+        Returns [T, B, H], zero where no step exists.
         """
         if self.norm:
-            x = self.norm(x, exists, training)
+            x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)
         x = torch.stack([x, x.index_select(0, back)][: self.directions])  # [D, T, B, in]
         states = self.kernel(x) if self.by_kernel else self.steps(x)  # [D, T, B, H]
         x = states[0]
         if self.directions == 2:
             x = x + states[1].index_select(0, back)  # [T, B, H]
-        return x * exists
+        return x * exists[:, :, None]
 
     @torch.compiler.disable  # the compiler would write out every step
     def steps(self, x):
@@ -223,14 +223,14 @@ class DeepSpeech(nn.Module):
             x = convolution(x, missing, training)
             record(f"convolutions.{index}", x)
         x = x.permute(3, 0, 1, 2).flatten(2)  # [T, B, C frequency]
-        exists = existing(len(x), missing)[:, None, None]  # [T, 1, 1]
+        exists = existing(len(x), missing)
         # steps - 1 down to 0, then what does not exist.
         back = torch.arange(-1, -len(x) - 1, -1, device=steps.device)
         back = (back + steps) % len(x)  # [T]
         for index, layer in enumerate(self.layers):
             x = layer(x, exists, back, training)  # [T, B, H]
             record(f"layers.{index}", x)
-        x = self.norm(x, exists, training) * exists
+        x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)
         record("norm", x)
         logits = self.output(x)  # [T, B, S]
         record("logits", logits)
@@ -238,9 +238,9 @@ class DeepSpeech(nn.Module):
 
 
 def existing(total, missing):
-    """[total]: 1, but 0 for the last `missing`.  missing: int [1]."""
+    """[total, 1]: 1, but 0 for the last `missing`.  missing: int [1]."""
     places = torch.arange(total, 0, -1, device=missing.device)
-    return (places > missing).to(dtype())
+    return (places > missing).to(dtype())[:, None]
 
 
 def ctc_loss(logits, labels, lengths):
