@@ -2,7 +2,7 @@
 
 from common.benchmark import Benchmark
 from speech_recognition.config import FREE_FIELDS
-from speech_recognition.quality import QUALITY
+from speech_recognition.quality import quality
 
 # Norm of the difference over the norm, of each tensor; several times what was seen.
 TOLERANCES = {
@@ -57,7 +57,7 @@ BENCHMARK = Benchmark(
     name="deepspeech2",
     rule_set=lambda log: None,
     runs=5,
-    quality=lambda config: QUALITY,
+    quality=quality,
     log_values=log_values,
     closed=True,
     free_fields=FREE_FIELDS,

@@ -69,7 +69,8 @@ class Convolution(nn.Module):
 
         Returns [B, C, less frequency, less time].
         """
-        x = F.conv2d(x, self.weight, self.bias, self.stride)
+        # Batch norm takes the bias out again: its gradient would be nothing but rounding.
+        x = F.conv2d(x, self.weight, self.bias.detach(), self.stride)
         exists = existing(x.shape[3], missing)
         x = self.norm(x.movedim(1, 3), exists, training)  # [B, frequency, T, C]
         return x.clamp(0.0, 20.0).movedim(3, 1)

@@ -51,7 +51,11 @@ class Trainer:
     def differentiate(self, batch, record):
         """Returns the loss and {name: gradient}."""
         loss = self.loss(batch, record)
-        gradients = torch.autograd.grad(loss, list(self.weights.values()))
+        gradients = torch.autograd.grad(
+            loss,
+            list(self.weights.values()),
+            materialize_grads=True,  # zeros for a bias that batch norm takes out
+        )
         return loss.detach(), dict(zip(self.weights, gradients))
 
     def update(self, gradients, rate):
