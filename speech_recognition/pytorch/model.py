@@ -108,7 +108,6 @@ class Recurrent(nn.Module):
             x = x + states[1].index_select(0, back)  # [T, B, H]
         return x * exists[:, :, None]
 
-    @torch.compiler.disable  # the compiler would write out every step
     def steps(self, x):
         """All steps one by one, both directions side by side.  x: [D, T, B, in]."""
         products = torch.baddbmm(
@@ -225,17 +224,23 @@ class DeepSpeech(nn.Module):
             record(f"convolutions.{index}", x)
         x = x.permute(3, 0, 1, 2).flatten(2)  # [T, B, C frequency]
         exists = existing(len(x), missing)
-        # steps - 1 down to 0, then what does not exist.
-        back = torch.arange(-1, -len(x) - 1, -1, device=steps.device)
-        back = (back + steps) % len(x)  # [T]
-        for index, layer in enumerate(self.layers):
-            x = layer(x, exists, back, training)  # [T, B, H]
-            record(f"layers.{index}", x)
+        x = self.recur(x, exists, steps, training, record)  # [T, B, H]
         x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)
         record("norm", x)
         logits = self.output(x)  # [T, B, S]
         record("logits", logits)
         return logits
+
+    @torch.compiler.disable  # the compiler would write out every step
+    def recur(self, x, exists, steps, training, record):
+        """The recurrent layers.  x: [T, B, C frequency].  exists: [T, 1].  Returns [T, B, H]."""
+        # From the last step that exists to the first; the others stay where they are.
+        places = torch.arange(len(x), device=steps.device)
+        back = torch.where(places < steps, steps - 1 - places, places)  # [T]
+        for index, layer in enumerate(self.layers):
+            x = layer(x, exists, back, training)
+            record(f"layers.{index}", x)
+        return x
 
 
 def existing(total, missing):

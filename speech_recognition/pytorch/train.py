@@ -30,7 +30,7 @@ class Trainer:
             lr=0.0,
             momentum=config.momentum,
             nesterov=True,
-            fused=True,  # one pass over the memory
+            foreach=True,  # the fused kernel takes gradients to lie in memory as weights do
         )
         self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.loss = framework.compiled(self.loss, config)
