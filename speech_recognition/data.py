@@ -16,7 +16,7 @@ from common.data.batches import Batches, permutation
 from common.data.buckets import Packed, filler
 from common.data.dataset import with_counts, with_folder
 from common.errors import UserError, printable
-from speech_recognition import alphabet, audio, features, index, quick_data
+from speech_recognition import audio, features, index, quick_data
 from speech_recognition import augment as augmentation
 
 LABEL_STEP = 32          # a batch's labels: a multiple of as many
@@ -163,54 +163,3 @@ def padding(config, split, epoch=1):
     padded_frames = int((longest * counts).sum())
     whole = int((rounded_up(longest, config.frame_step) * counts).sum())
     return (padded_frames - int(frames.sum())) / whole, (whole - padded_frames) / whole
-
-
-# What the rows of a parity batch are for, one after another: {name: (share of the longest's frames,
-# labels by the row's output frames)}.
-PARITY_ROWS = {
-    "longest": (1.0, lambda steps: steps // 2),
-    "one label": (0.5, lambda steps: 1),
-    "repeated letters": (0.9, lambda steps: steps // 4),   # each comes twice
-    "labels that do not fit": (0.3, lambda steps: steps + 2),
-    "labels that just fit": (0.6, lambda steps: steps),
-}
-
-
-def parity_batches(config, num_steps):
-    """(config with counts, batches of training) for parity, without a dataset.
-
-    Noise of some 80 to 130 frames in the place of spectrograms, so that full-size networks are
-    quick.  The rows follow PARITY_ROWS; a batch of fewer than five begins where the one before
-    ended.
-    """
-    rng = np.random.default_rng([config.seed, 0])
-    kinds = list(PARITY_ROWS)
-    found = []
-    for step in range(num_steps):
-        longest = int(rng.integers(80, 131))
-        steps = features.num_steps(longest)
-        spectrograms, labels = [], []
-        for row in range(config.batch_size):
-            kind = kinds[(step * config.batch_size + row) % len(kinds)]
-            share, count = PARITY_ROWS[kind]
-            frames = longest if row == 0 else int(longest * share * rng.uniform(0.9, 1.0))
-            frames = max(frames, features.MIN_FRAMES)
-            text = draw_labels(rng, count(output_length(frames, longest, steps)))
-            if kind == "repeated letters":
-                text = np.repeat(text, 2)
-            spectrograms.append(rng.standard_normal((frames, features.NUM_BINS), np.float32))
-            labels.append(text)
-        num_labels = max(map(len, labels))
-        found.append(padded(config, spectrograms, labels, longest, num_labels))
-    config = dataclasses.replace(
-        config,
-        num_train_utterances=num_steps * config.batch_size,
-        num_eval_utterances=config.batch_size,
-    )
-    return config, found
-
-
-def draw_labels(rng, count):
-    """int [count]: labels of which none follows itself."""
-    steps = rng.integers(1, len(alphabet.SYMBOLS) - 1, count)
-    return np.cumsum(steps) % (len(alphabet.SYMBOLS) - 1) + 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.data.batches import dealt
 from common.data.ragged import Ragged
-from speech_recognition import augment, data, features, index
+from speech_recognition import augment, data, features, index, parity
 from speech_recognition.audio import read_audio
 from speech_recognition.config import QUICK, REFERENCE
 from tests.speech_recognition import sounds
@@ -213,7 +213,7 @@ def needed(labels):
 @pytest.mark.parametrize(("base", "size"), [(REFERENCE, 8), (QUICK, 16), (QUICK, 5)])
 def test_parity_batches_have_every_kind_of_row(base, size):
     config = dataclasses.replace(base, seed=1, batch_size=size)
-    prepared, found = data.parity_batches(config, 2)
+    prepared, found = parity.training(config, 2)
     assert (prepared.num_train_utterances, prepared.num_eval_utterances) == (2 * size, size)
     for batch in found:
         [steps] = batch["steps"]
@@ -229,14 +229,14 @@ def test_parity_batches_have_every_kind_of_row(base, size):
                    for repeat, (length, labels) in zip(repeats, rows))
         assert batch["labels"].max() <= 28 and (batch["lengths"] >= 1).all()
     assert not np.array_equal(found[0]["labels"], found[1]["labels"])
-    again = data.parity_batches(config, 2)[1]
+    again = parity.training(config, 2)[1]
     assert all(np.array_equal(one[name], other[name])
                for one, other in zip(found, again) for name in one)
 
 
 def test_small_parity_batches_take_turns():
     config = dataclasses.replace(QUICK, seed=1, batch_size=2)
-    batches = data.parity_batches(config, 5)[1]
+    batches = parity.training(config, 5)[1]
     rows = [(length, labels) for b in batches for length, labels in zip(b["lengths"], b["labels"])]
     assert sum(length < needed(labels) for length, labels in rows) == 2
     assert sum((labels > 0).sum() == 1 for _, labels in rows) == 2
