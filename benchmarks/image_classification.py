@@ -10,7 +10,8 @@ layout in which it is fastest; --nochannels_last gives it the contiguous one, it
 
 reader, in PyTorch's environment: epochs of our batches and of PyTorch's DataLoader from the same
 files.  Both call image_classification.data.train_image for every image, so what differs is who
-schedules and collates.  The first batch, which holds the start of worker processes, is timed apart.
+schedules and collates.  The first batch, which holds the start of worker processes, is timed apart:
+a run pays for ours once, as it keeps them.
 """
 
 import dataclasses

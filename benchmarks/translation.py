@@ -240,7 +240,7 @@ def measure_decoding(label, train, config, values):
     def decoder(num_beams):
         changed = dataclasses.replace(config, beam_size=num_beams, extra_decode_length=0)
         trainer = train.Trainer(changed, initial_parameters(changed))
-        return lambda: trainer.decode(batch)  # ends on the host
+        return lambda: trainer.evaluate(batch)  # ends on the host
 
     candidates = {"greedy": decoder(1), f"{config.beam_size} beams": decoder(config.beam_size)}
     seconds = timing.alternate(candidates, values.steps, values.warmup)

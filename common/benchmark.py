@@ -11,6 +11,7 @@ that PYTHONPATH names.  Beside BENCHMARK it offers, each under its one name:
     files.py       TERMS, ARCHIVES, unpack(archives, folder)
     FRAMEWORK/     train.py with framework, Trainer and main(config)
 
+Where the Config has `dropout`, parity.py offers masks(config) as well.
 tests/test_structure.py holds every application to this list.
 """
 
@@ -42,9 +43,10 @@ class Benchmark:
     closed: whether the reference profile keeps all rules of the closed division; what keeps it from
         that stands in README's table of departures.
     free_fields: fields of the config that the closed division's rules leave free.
-    batch, loss, optimizer_sums, update: what a step takes and gives, in words for those who have
-        no Python: {tensor of a batch: what it is}, the loss, {what the optimizer keeps of each
-        trained parameter: its formula}, a parameter's update.
+    batch, loss, optimizer_sums, update, statistic: what a step takes and gives, in words for those
+        who have no Python: {tensor of a batch: what it is}, the loss, {what the optimizer keeps of
+        each trained parameter: its formula}, a parameter's update, a moving statistic's; the last
+        is empty where there is none.
     evaluation_batch, evaluation: what an evaluation takes, and what Trainer.evaluate gives, in
         words as well; first what `predict` gives.
     tolerances: {precision: {group of tensors: largest difference over the norm}}, parity's.
@@ -63,6 +65,7 @@ class Benchmark:
     loss: str
     optimizer_sums: dict[str, str]
     update: str
+    statistic: str
     evaluation_batch: dict[str, str]
     evaluation: dict[str, str]
     tolerances: dict[str, dict[str, float]]

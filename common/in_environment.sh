@@ -25,6 +25,8 @@ if [ "$name" = tensorflow-cuda ]; then
 fi
 # Threads that wait actively take a core from whoever else computes: an epoch of a small network took
 # over 100 s beside another run with libgomp's own setting, 19 s with this one; alone the same.
+# PaddlePaddle's libiomp5 is fastest alone as it is (2.8 s; passive 4.5 s) and loses threefold beside
+# another run (8.3 s; passive 5.8 s); TensorFlow's own threads do not wait actively.
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-10000}"
 # glibc returns each large buffer to the system, which zeroes it for the next use: on a CPU that took
 # a third of PyTorch's and a fifth of PaddlePaddle's step of a large convolutional network.  So

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 from common.errors import ABORTED, UserError
@@ -43,17 +42,17 @@ def start(command, environment, **more):
 class Voice:
     """A fault is told once, though each process of a launcher may find it.
 
-    A file without a name, which the processes find beneath the launcher's own entry in /proc: the
-    first that writes there may speak.
+    A file in memory, for a disk may be full, which the processes find beneath the launcher's own
+    entry in /proc: the first that writes there may speak.
     """
 
     def __init__(self):
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the launcher lives)
-        self.path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
+        self.file = os.memfd_create("told")
+        self.path = f"/proc/{os.getpid()}/fd/{self.file}"
 
     def was_heard(self):
         """Whether a process has told a fault."""
-        return os.fstat(self.file.fileno()).st_size > 0
+        return os.fstat(self.file).st_size > 0
 
 
 def may_speak():

@@ -4,31 +4,31 @@ from common.benchmark import Benchmark
 from image_classification.config import FREE_FIELDS, peak_learning_rate
 from image_classification.quality import QUALITY
 
-# Norm of the difference over the norm, of each tensor; about ten times what was seen.  In fp32 a
-# sum beside zero may round to the other side of a ReLU: activations hardly change, but the gradient
-# of that element comes or goes, and with it some 1 % of the gradient of a small batch.  fp64, where
-# that does not happen, is the sharp test.  PaddlePaddle keeps batch norm's momentum and the
-# learning rate in float32 there.
+# Norm of the difference over the norm, of each tensor; about ten times what was seen.  fp32's
+# activations and gradients come nearest at the full size: PaddlePaddle's differ by 6e-4 and 8e-2.
+# There a sum beside zero may round to the other side of a ReLU: activations hardly change, but the
+# gradient of that element comes or goes, and with it some 1 % of the gradient of a small batch.
+# fp64, where that does not happen, is the sharp test.
 TOLERANCES = {
     "fp32": {
-        "activation": 1e-4,
-        "loss": 2e-6,
-        "gradient": 1e-1,
-        "gradient_scale": 2e-3,
-        "velocity": 1e-1,
+        "activation": 1e-3,
+        "loss": 1e-5,
+        "gradient": 3e-1,
+        "gradient_scale": 5e-3,
+        "velocity": 3e-1,
         "parameter": 5e-2,
         "statistic": 1e-4,
-        "evaluation": 1e-5,
+        "evaluation": 5e-6,
     },
     "fp64": {
-        "activation": 1e-11,
-        "loss": 1e-12,
-        "gradient": 1e-11,
-        "gradient_scale": 1e-12,
-        "velocity": 1e-11,
-        "parameter": 1e-11,
-        "statistic": 1e-11,
-        "evaluation": 1e-12,
+        "activation": 5e-12,
+        "loss": 3e-14,
+        "gradient": 5e-12,
+        "gradient_scale": 1e-13,
+        "velocity": 5e-12,
+        "parameter": 2e-12,
+        "statistic": 5e-12,
+        "evaluation": 1e-14,
     },
 }
 
@@ -88,10 +88,15 @@ BENCHMARK = Benchmark(
         "images": "uint8 [B, H, W, 3], RGB from 0 to 255; the network takes off mean_rgb",
         "labels": "int64 [B], classes from 0",
     },
-    loss="mean over the batch of the cross-entropy with smoothed labels",
-    optimizer_sums={"velocity": "v = momentum v + g + decay w"},
-    update="w - rate v",
-    evaluation_batch={"images": "uint8 [B, H, W, 3], RGB from 0 to 255"},
+    loss="mean over the batch of the cross-entropy with smoothed labels: 1 - label_smoothing of a "
+    "label is the right class's, the rest in equal shares all classes'",
+    optimizer_sums={
+        "velocity": "v = momentum v + g + decay w; lars: v = momentum v + rate t (g + decay w), "
+        "t = lars_trust |w| / (|g| + decay |w|), of vectors momentum v + rate g"
+    },
+    update="w - rate v; lars: w - v",
+    statistic="m old + (1 - m) new, m batch_norm_momentum, new of the batch, a variance over n - 1",
+    evaluation_batch={"images": "uint8 [B, H, W, 3], as in training"},
     evaluation={
         "classes": "int64 [B], the likeliest",
         "logits": "[B, classes], with the moving statistics in batch norm",

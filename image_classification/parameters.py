@@ -74,16 +74,29 @@ def points(config):
 
     A norm's activation is taken after its ReLU where one follows at once: norm1, norm2, stem_norm.
     """
-    found = {"stem_norm": Point("activation", "after batch norm and ReLU")}
-    for index, (_, _, _, projects) in enumerate(block_plan(config)):
+    found = {}
+
+    def add(name, meaning):
+        found[name] = Point("activation", meaning)
+
+    add("stem_norm", "images - mean_rgb; convolution 7 x 7, stride 2, padded by 3 on each side; "
+        "batch norm: (x - mean) / sqrt(variance + batch_norm_epsilon) weight + bias, the variance "
+        "over n; ReLU")
+    before = "max pool 3 x 3 of stem_norm, stride 2, padded by 1 below and on the right alone"
+    for index, (_, _, stride, projects) in enumerate(block_plan(config)):
         block = f"blocks.{index}"
-        for name in ("norm1", "norm2"):
-            found[f"{block}.{name}"] = Point("activation", "after batch norm and ReLU")
-        for name in ["norm3"] + ["shortcut_norm"] * projects:
-            found[f"{block}.{name}"] = Point("activation", "after batch norm")
-        found[block] = Point("activation", "after the sum with the shortcut and ReLU")
-    found["pooled"] = Point("activation", "mean over height and width")
-    return found | {"logits": Point("activation", "of each class")}
+        add(f"{block}.norm1", f"{before}: the block's input; convolution 1 x 1; batch norm; ReLU")
+        add(f"{block}.norm2", f"convolution 3 x 3, stride {stride}, padded by 1 on each side; "
+            "batch norm; ReLU")
+        add(f"{block}.norm3", "convolution 1 x 1; batch norm")
+        if projects:
+            add(f"{block}.shortcut_norm", "of the block's input: convolution 1 x 1, stride "
+                f"{stride}; batch norm")
+        add(block, f"norm3 + {'shortcut_norm' if projects else 'the input'}; ReLU")
+        before = block
+    add("pooled", "mean over height and width")
+    add("logits", "pooled weight^T + bias")
+    return found
 
 
 def initial_parameters(config):

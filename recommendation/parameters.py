@@ -42,8 +42,9 @@ def points(config):
         "mlp_input": Point("activation", "the user's mlp vector, then the item's"),
     }
     for index in range(len(config.mlp_sizes) - 1):
-        found[f"mlp.{index}"] = Point("activation", "after ReLU")
-    return found | {"logits": Point("plain", "[B], before the sigmoid")}
+        found[f"mlp.{index}"] = Point("activation", "x weight^T + bias of the one before; ReLU")
+    meaning = "[B], (mf, then the last mlp) output.weight^T + output.bias, before the sigmoid"
+    return found | {"logits": Point("plain", meaning)}
 
 
 def initial_parameters(config):

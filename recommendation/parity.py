@@ -19,7 +19,7 @@ def training(config, num_steps):
     """(config with counts, the first batches of training), without a dataset.
 
     The embedded data's pairs, spread over as many users and items as the config has.  The first
-    pair is user 0's with item 0: an edge of both tables.
+    pair is of the first user and item, the last pair of the last: the edges of the tables.
     """
     own = embedded(config)
     counted = dataclasses.replace(
@@ -29,8 +29,10 @@ def training(config, num_steps):
         num_items=config.num_items or own.num_items,
     )
     found = list(itertools.islice(batches(own, "train").stream(), num_steps))
-    found[0]["users"][0] = found[0]["items"][0] = 0
-    return counted, [spread(counted, own, batch) for batch in found]
+    found = [spread(counted, own, batch) for batch in found]
+    found[0]["users"][[0, -1]] = 0, counted.num_users - 1
+    found[0]["items"][[0, -1]] = 0, counted.num_items - 1
+    return counted, found
 
 
 def embedded(config):
@@ -48,10 +50,18 @@ def spread(config, own, batch):
 
 
 def evaluations(config):
-    """[(parameters, batch)] to evaluate: the candidates of a few users."""
+    """[(parameters, batch)] to evaluate: the candidates of a few users.
+
+    Vectors as long as trained ones: beside the initial ones, of 0.01, the offsets make the scores,
+    and it hardly shows whose vectors they are.
+    """
     own = embedded(config)
     batch = spread(config, own, batches(own, "test").read(np.arange(8)))
-    return [(moved(specification(config), initial_parameters(config), config.seed), batch)]
+    described = specification(config)
+    parameters = moved(described, initial_parameters(config), config.seed)
+    vectors = {name: np.float32(32.0) * array for name, array in parameters.items()
+               if described[name].initial == "normal"}
+    return [(parameters | vectors, batch)]
 
 
 def optimizer_step(config, step, state, gradients, batch):

@@ -11,20 +11,20 @@ TOLERANCES = {
     "fp32": {
         "activation": 1e-5,
         "loss": 1e-6,
-        "gradient": 2e-5,
+        "gradient": 5e-5,
         "gradient_scale": 1e-5,
-        "first_moment": 2e-5,
-        "second_moment": 2e-5,
-        "parameter": 1e-5,
-        "evaluation": 5e-6,
+        "first_moment": 5e-5,
+        "second_moment": 1e-4,
+        "parameter": 5e-5,
+        "evaluation": 1e-5,
     },
     "fp64": {
         "activation": 2e-14,
         "loss": 1e-14,
-        "gradient": 2e-14,
+        "gradient": 5e-14,
         "gradient_scale": 5e-15,
-        "first_moment": 2e-14,
-        "second_moment": 2e-14,
+        "first_moment": 5e-14,
+        "second_moment": 1e-13,
         "parameter": 2e-14,
         "evaluation": 1e-14,
     },
@@ -48,7 +48,8 @@ def log_values(config, num_processes):
 
 BATCH = {
     "tokens": "int32 [before + T + after], the words of all reviews in one stream; "
-    "vocabulary_size stands where no word is",
+    "vocabulary_size stands where no word is; before: half the widest of windows, rounded down; "
+    "after: that window less before and 1",
     "blocks": "int32 [B, M], the blocks of block_size places of tokens[before : before + T] "
     "that hold each review, its last one repeated",
     "seen": "bool [words], whether the batch holds a word; the embedding's other rows stay",
@@ -73,6 +74,7 @@ BENCHMARK = Benchmark(
     },
     update="w - rate m / (sqrt(v) + epsilon), bias corrections in the rate; m, v and w of words "
     "that the batch does not hold stay",
+    statistic="",
     evaluation={"classes": "int64 [B], the likelier", "logits": "[B, 2]"},
     tolerances=TOLERANCES,
 )

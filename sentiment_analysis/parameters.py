@@ -39,10 +39,15 @@ def points(config):
 
     A convolution's activation is taken after pooling and ELU, one row a review.
     """
-    found = {"embedding": Point("plain", "[before + T + after, E], of each place of the stream")}
-    for index in range(len(config.windows)):
-        found[f"convolutions.{index}"] = Point("activation", "after pooling, bias and ELU")
-    return found | {"logits": Point("activation", "of each class")}
+    meaning = "[before + T + after, E], of each place of the stream; zeros where no word is"
+    found = {"embedding": Point("plain", meaning)}
+    for index, window in enumerate(config.windows):
+        found[f"convolutions.{index}"] = Point(
+            "activation",
+            f"convolution of {window} places, {window // 2} of them before the place; the greatest "
+            "over a review's places that hold a word; + bias; ELU of alpha 1",
+        )
+    return found | {"logits": Point("activation", "(all convolutions) weight^T + bias")}
 
 
 def initial_parameters(config):

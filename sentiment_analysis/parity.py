@@ -7,7 +7,7 @@ import numpy as np
 from common import optimizers
 from common.parameters import moved
 from sentiment_analysis.config import learning_rate
-from sentiment_analysis.data import pack
+from sentiment_analysis.data import pack, round_up
 from sentiment_analysis.parameters import initial_parameters, specification
 
 CHANGES = {}  # {profile: what a record changes in it}
@@ -29,13 +29,16 @@ def drawn(config, rng, count):
     """A batch of so many reviews.
 
     Drawn words, some so common that windows repeat, some so rare that a batch lacks them, with
-    reviews of one word, of two, and for the reference one as long as IMDB's longest.
+    reviews of one word, of two, and for the reference one as long as IMDB's longest.  The longest
+    review of a batch fills all of its blocks and ends with the dictionary's last word.
     """
     longest = 2_500 if config.profile == "reference" else 60
+    longest = round_up(longest, config.block_size * config.blocks_multiple)
     lengths = rng.integers(3, longest, count)
     lengths[:3] = (1, 2, longest)[:count]
     rng.shuffle(lengths)
     numbers = [np.floor(config.vocabulary_size * rng.random(n) ** 6) for n in lengths]
+    numbers[lengths.argmax()][-1] = config.vocabulary_size - 1
     labels = rng.integers(0, config.num_classes, count)
     return pack(config, [n.astype(np.int32) for n in numbers], labels)
 

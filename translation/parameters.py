@@ -7,6 +7,7 @@ model.py.
 import numpy as np
 
 from common.parameters import Parameter, Point, draw
+from translation.formulas import MASKED
 
 
 def specification(config):
@@ -53,18 +54,28 @@ def points(config):
     def add(name, meaning, places):
         found[name] = Point("plain", f"{meaning}, [B, T, size]", places)
 
-    add("source", "the encoder's input: scaled embedding and position", "sources")
+    norm = "layer norm: (x - mean) / sqrt(variance + 1e-6) weight + bias, the variance over size"
+    attention = ("x + output(softmax(q k^T / sqrt(size / num_heads) + mask) v), heads one behind "
+                 f"the other; the mask is {MASKED:.0e} where")
+    of_itself = f"{attention} %s, else 0; q, k and v of the layer norm of x"
+    of_memory = (f"{attention} the source has no piece, else 0; q of the layer norm of x, k and v "
+                 "of memory")
+    hidden = "x + output(ReLU(hidden(layer norm of x)))"
+    add("source", "sqrt(hidden_size) embedding of each piece, zeros where none is, + position: "
+        "sin(p s_i) for i below size / 2, then cos(p s_i), p from 0, s_i = 10000^(-i / (size / 2 "
+        "- 1))", "sources")
     for index in range(config.num_layers):
-        for part in ("self_attention", "feed_forward"):
-            add(f"encoder.{index}.{part}", "after the residual sum", "sources")
-    add("memory", "the encoder's output, after its last layer norm", "sources")
-    meaning = "the decoder's input: targets shifted right by a place of zeros, and position"
-    add("target", meaning, "targets")
+        add(f"encoder.{index}.self_attention", of_itself % "no piece is", "sources")
+        add(f"encoder.{index}.feed_forward", hidden, "sources")
+    add("memory", norm, "sources")
+    add("target", "sqrt(hidden_size) embedding of the targets, one place later behind a place of "
+        "zeros, + position", "targets")
     for index in range(config.num_layers):
-        for part in ("self_attention", "cross_attention", "feed_forward"):
-            add(f"decoder.{index}.{part}", "after the residual sum", "targets")
-    add("decoded", "the decoder's output, after its last layer norm", "targets")
-    add("logits", "of each piece", "targets")
+        add(f"decoder.{index}.self_attention", of_itself % "a later place is", "targets")
+        add(f"decoder.{index}.cross_attention", of_memory, "targets")
+        add(f"decoder.{index}.feed_forward", hidden, "targets")
+    add("decoded", "layer norm", "targets")
+    add("logits", "decoded embedding.weight^T", "targets")
     return found
 
 

@@ -9,13 +9,13 @@ from common.parameters import moved
 from translation import vocabulary
 from translation.config import learning_rate
 from translation.data import FIRST_PIECE, bucket_bounds, bucket_rows, longest_in
+from translation.formulas import positions
 from translation.parameters import initial_parameters, specification
 
-# How far the outputs to translate are moved towards END.
-ENDING = (2.5, 3.4)
-
-# How far the outputs to translate are moved towards END.
-ENDING = (2.5, 3.4)
+# The logits to translate by: how far they spread, and by how many spreads END's lies below what the
+# greatest of all pieces is expected to have, in the first place and in a late one.
+SPREAD = 3.0
+ENDING = ((1.0, -1.0), (2.0, -2.0), (3.0, -1.0), (4.0, 2.0))
 
 # {profile: what a record changes in it}.  With --set=dropout a record is of given masks.
 CHANGES = {"quick": {"dropout": 0.0}, "reference": {"dropout": 0.0}}
@@ -101,17 +101,27 @@ def drawn(config, rng, lengths, width):
 def evaluations(config):
     """[(parameters, batch)] to translate.
 
-    Initial values let no translation end.  So the decoder's output is moved towards END: once so
-    that some end early, some late and some never, once so that all do.
+    With initial values the piece before is always the likeliest, and no translation ends.  So the
+    decoder's output has random signs, which makes any piece likely, and is moved towards END, the
+    more so the later the place: some translations end early, some late, and some never.
     """
     longest = min(config.max_length, 24)
     rng = np.random.default_rng([config.seed, 1])
     batch = {"sources": drawn(config, rng, rng.integers(1, longest + 1, 16), longest)}
+    signs = rng.choice(np.array([-1, 1], np.float32), config.hidden_size)
+    greatest = (2.0 * np.log(config.vocabulary_size)) ** 0.5  # of so many normal numbers
+    late = (longest + config.extra_decode_length) * 2 // 3
+    table = positions(late + 1, config.hidden_size).astype(np.float32)
+    way = signs * (table[late] - table[0])
     found = []
-    for share in ENDING:
+    for first, last in ENDING:
         parameters = moved(specification(config), initial_parameters(config), config.seed)
         end = parameters["embedding.weight"][vocabulary.END]
-        parameters["decoder_norm.bias"] += np.float32(share) * end / (end @ end)
+        # The layer norm has divided positions by some 1.3.
+        end += np.float32(1.3 * (first - last)) * way / (way @ way)
+        parameters["decoder_norm.weight"] *= np.float32(SPREAD) * signs
+        towards = np.float32(SPREAD * (greatest - first))
+        parameters["decoder_norm.bias"] += towards * end / (end @ end)
         found.append((parameters, batch))
     return found
 

@@ -32,6 +32,7 @@ from common.errors import UserError
 from common.files import open_regular, require_regular
 
 MAX_STEPS = 10_000
+ANYTHING = 1e300  # more than any difference but that of a missing tensor, or of another shape
 MAX_CONFIG = 1 << 24  # bytes
 
 LAYOUTS = {
@@ -104,11 +105,10 @@ def output_path(folder, name, dump):
     return os.path.join(folder, "outputs", name, f"{dump}.safetensors")
 
 
-def expected_path(folder, reference, dump):
+def expected_path(config, folder, reference, dump):
     """The dump that all others are held against: the reference's, in bf16 the one in fp64."""
-    exact = os.path.join(folder, "exact")
-    if os.path.isdir(exact):
-        return os.path.join(exact, f"{dump}.safetensors")
+    if config.precision == "bf16":
+        return os.path.join(folder, "exact", f"{dump}.safetensors")
     return output_path(folder, reference, dump)
 
 
@@ -190,13 +190,16 @@ def check(facts, folder, reference, renewed):
         if header(path).keys() != expected.keys():
             found = ", ".join(list(expected)[:8])
             raise UserError(f"{path}: expected {found}, ... Make the record again.")
+    asked = wanted(facts, config, names)
+    for dump, tensors in asked.items() if config.precision == "bf16" else ():
+        header(expected_path(config, folder, reference, dump), tensors)
     for name in sorted(set(recorded(folder)) - set(renewed)):
         own = os.path.join(folder, "outputs", name)
         if not os.path.isdir(own):
             raise UserError(f"{own}: expected a folder of dumps. Remove it.")
         for odd in sorted(set(os.listdir(own)) - {f"{dump}.safetensors" for dump in names}):
             raise UserError(f"{os.path.join(own, odd)}: no dump of this record. Remove it.")
-        for dump, tensors in wanted(facts, config, names).items():
+        for dump, tensors in asked.items():
             header(output_path(folder, name, dump), tensors if name == reference else ())
 
 
@@ -294,7 +297,7 @@ def forward_order(facts, config):
             meanings[f"parameter/{name}"] = f"{facts.update}{decay}, {LAYOUTS[parameter.role]}"
     for name, parameter in specification.items():
         if not parameter.trained:
-            meanings[f"statistic/{name}"] = f"moving statistic, {LAYOUTS[parameter.role]}"
+            meanings[f"statistic/{name}"] = f"{facts.statistic}, {LAYOUTS[parameter.role]}"
     return meanings | {f"evaluation/{name}": text for name, text in facts.evaluation.items()}
 
 
@@ -338,6 +341,9 @@ def write_manifest(facts, folder, reference, tolerances):
             for name, text in texts.items()
         ]
 
+    def allowed(tolerance):
+        return tolerance if tolerance < ANYTHING else None
+
     specification = benchmark.module(facts.application, "parameters").specification(config)
     parameters = {n: f"initial value, {LAYOUTS[p.role]}" for n, p in specification.items()}
     given = {input_path(folder, "parameters"): parameters} | ingoing(facts, config, folder)
@@ -349,8 +355,8 @@ def write_manifest(facts, folder, reference, tolerances):
         "inputs": {os.path.basename(path).removesuffix(".safetensors"): described(path, texts)
                    for path, texts in given.items()},
         "outputs": {
-            dump: described(expected_path(folder, reference, dump), texts,
-                            lambda name, dump=dump: {"tolerance": tolerances[dump][name]})
+            dump: described(expected_path(config, folder, reference, dump), texts,
+                            lambda name, dump=dump: {"tolerance": allowed(tolerances[dump][name])})
             for dump, texts in asked.items()
         },
     })  # fmt: skip

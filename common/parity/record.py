@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 
-from common import benchmark
+from common import benchmark, processes
 from common.checkpoint import save_tensors
 from common.errors import UserError, told
 from common.parity import inputs
@@ -85,6 +85,8 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
     save("initial", inputs.flat(config, {"parameter": trainer.state()["parameter"]}))
     names = inputs.dumps(folder)[1:]
     steps = [name for name in names if name.startswith("step")]
+    for name in names[len(steps):][:1]:  # an evaluation that changes something: the step shows it
+        trainer.evaluate(inputs.nested(inputs.load(inputs.input_path(folder, name)))["batch"])
     for step in range(len(steps)) if free else [0, *range(len(steps) - 1, 0, -1)]:
         if step and free:
             state = inputs.flat(config, trainer.state())
@@ -131,4 +133,5 @@ def record_step(trainer, framework, facts, config, batch, step):
 
 
 if __name__ == "__main__":
+    processes.end_with_parent()
     sys.exit(main(*sys.argv[1:]))

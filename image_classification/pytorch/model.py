@@ -79,9 +79,9 @@ class Bottleneck(nn.Module):
 
     def forward(self, images, training, record, name):
         """images: [B, C, H, W].  Returns [B, width * expansion, H / stride, W / stride]."""
-        x = F.relu(self.norm1(self.convolution1(images), training))
+        x = F.relu_(self.norm1(self.convolution1(images), training))
         record(f"{name}.norm1", x)
-        x = F.relu(self.norm2(self.convolution2(x), training))
+        x = F.relu_(self.norm2(self.convolution2(x), training))
         record(f"{name}.norm2", x)
         x = self.norm3(self.convolution3(x), training)
         record(f"{name}.norm3", x)
@@ -89,7 +89,7 @@ class Bottleneck(nn.Module):
         if self.projects:
             shortcut = self.shortcut_norm(self.shortcut(images), training)
             record(f"{name}.shortcut_norm", shortcut)
-        return F.relu(x + shortcut)
+        return F.relu_(x + shortcut)
 
 
 class ResNet(nn.Module):
@@ -108,7 +108,7 @@ class ResNet(nn.Module):
 
     def forward(self, images, training, record):
         """images: [B, 3, H, W].  Returns logits [B, K]; record(name, activation) sees each."""
-        x = F.relu(self.stem_norm(self.stem(images), training))  # [B, C, H / 2, W / 2]
+        x = F.relu_(self.stem_norm(self.stem(images), training))  # [B, C, H / 2, W / 2]
         record("stem_norm", x)
         # Pads right and bottom alone, as the reference's "same" padding does on even sizes.
         x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)  # [B, C, H / 4, W / 4]

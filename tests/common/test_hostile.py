@@ -174,15 +174,15 @@ def record(tmp_path_factory):
     config = benchmark.module("recommendation", "config").QUICK
     config = options.assign(config, ["num_users=3", "num_items=3", "num_ratings=9"])
     fields = vars(config) | {"application": "recommendation", "seed": 1, "steps": 1,
-                             "learning_rates": [0.1]}  # fmt: skip
+                             "learning_rates": [0.1], "evaluations": 1}  # fmt: skip
     (folder / "config.json").write_text(json.dumps(fields | {"sha256": digest(fields)}))
     for name in ("pytorch", "port"):
-        for dump in ("initial", "step_0000"):
+        for dump in ("initial", "step_0000", "evaluation_0000"):
             path = folder / "outputs" / name / f"{dump}.safetensors"
             path.parent.mkdir(parents=True, exist_ok=True)
             safetensors.numpy.save_file({}, path)
     (folder / "inputs").mkdir()
-    for name in ("parameters", "batch_0000"):
+    for name in ("parameters", "batch_0000", "evaluation_0000"):
         safetensors.numpy.save_file({}, folder / "inputs" / f"{name}.safetensors")
     return folder
 

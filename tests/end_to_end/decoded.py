@@ -28,7 +28,7 @@ def decode(framework_name, folder, precision, out):
     pieces = np.zeros((config.num_eval_sentences, config.max_positions), np.int64)
     scores = np.zeros(config.num_eval_sentences)
     for batch in data.batches(config, "test").stream():
-        found, scores[batch["numbers"]] = trainer.decode(batch)
+        found, scores[batch["numbers"]] = trainer.evaluate(batch)
         pieces[batch["numbers"], : found.shape[1]] = found
     module.framework.stop()
     np.savez(out, pieces=pieces, scores=scores)

@@ -353,15 +353,6 @@ def test_other_files_are_passed_over(folder):
     assert prepared(folder).num_train_images == 6
 
 
-def test_parity_batches_are_the_models_size(monkeypatch, folder):
-    monkeypatch.setattr(data.quick_data, "ensure", lambda: str(folder))
-    monkeypatch.setattr(data.quick_data, "NUM_CLASSES", 3)
-    config, batches = data.parity_batches(config_of(batch_size=4, image_size=32), 2)
-    assert config.num_train_images == 6 and config.num_classes == 10
-    assert [batch["images"].shape for batch in batches] == [(4, 32, 32, 3)] * 2
-    assert not np.array_equal(batches[0]["images"], batches[1]["images"])
-
-
 def test_real_photographs(real_images):
     """CIFAR-10's photographs in ImageNet's layout: as many as their README says."""
     config = data.prepare(config_of(real_images, batch_size=256))

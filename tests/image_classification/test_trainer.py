@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from image_classification import data
+from image_classification import parity
 from image_classification.config import QUICK, REFERENCE
 from image_classification.parameters import initial_parameters
 
@@ -32,7 +32,7 @@ def losses(trainer, framework, batches):
 
 
 def test_bfloat16_stays_near_float32(framework, trainer_of):
-    config, batches = data.parity_batches(SMALL, 4)
+    config, batches = parity.training(SMALL, 4)
     expected = losses(trainer_of(config), framework, batches)
     half_config = dataclasses.replace(config, precision="bf16")
     if framework.__name__.endswith("paddlepaddle"):
@@ -48,7 +48,7 @@ def test_bfloat16_stays_near_float32(framework, trainer_of):
 
 def test_a_compiled_step_computes_the_same(framework, trainer_of):
     # Two blocks: a compiler's time grows with the network.
-    config, batches = data.parity_batches(
+    config, batches = parity.training(
         dataclasses.replace(SMALL, blocks=(1, 1), widths=(16, 32)), 3
     )
     plain = trainer_of(config)
@@ -67,7 +67,7 @@ def test_a_compiled_step_computes_the_same(framework, trainer_of):
 
 
 def test_predictions_are_classes(framework, trainer_of):
-    config, batches = data.parity_batches(SMALL, 1)
+    config, batches = parity.training(SMALL, 1)
     trainer = trainer_of(config)
     predicted = trainer.predict(batches[0])
     assert predicted.shape == (32,)

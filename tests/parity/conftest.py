@@ -1,9 +1,8 @@
 """Records, made once a session: one process a framework for all settings of an application, and
-one more for its planted faults.  tests/parity/APPLICATION.py holds the settings."""
+one for its planted faults, see plant.py.  tests/parity/APPLICATION.py holds the settings."""
 
 import functools
 import importlib
-import json
 import os
 import tempfile
 
@@ -13,6 +12,7 @@ from common import benchmark
 from common.command import FRAMEWORKS
 from common.parity import __main__ as parity
 from common.parity import compare, inputs
+from tests.parity import plant
 
 
 @pytest.fixture(scope="session")
@@ -39,18 +39,29 @@ def records():
 
 
 @pytest.fixture(scope="session")
-def planted(records, command):
-    """planted(application): (folder of records, {fault: [dump, tensor] where it shows first})."""
+def planted(command):
+    """planted(application, framework_name): {precision, or plant.MASKS: folder of records}."""
+    with tempfile.TemporaryDirectory() as root:
 
-    @functools.cache
-    def make(application):
-        folder = records(application)[settings_of(application).PLANTED]
-        command("common/in_environment.sh", application, "pytorch", "-m", "tests.parity.plant",
-                application, folder)
-        with open(os.path.join(folder, "faults.json")) as opened:
-            return folder, json.load(opened)
+        @functools.cache
+        def make(application, framework_name):
+            if framework_name != plant.LEADER:
+                folders = make(application, plant.LEADER)
+            else:
+                facts, settings = benchmark.benchmark_of(application), settings_of(application)
+                precisions = f"--precision={','.join(plant.PRECISIONS)}"
+                values, _ = parity.parse([*settings.PLANTED, precisions])
+                written = parity.write(facts, values, os.path.join(root, application))
+                folders = dict(zip(plant.PRECISIONS, written, strict=True))
+                if hasattr(settings, "PLANTED_MASKS"):
+                    values, _ = parity.parse(settings.PLANTED_MASKS)
+                    folder = os.path.join(root, application, plant.MASKS)
+                    (folders[plant.MASKS],) = parity.write(facts, values, folder)
+            command("common/in_environment.sh", application, framework_name, "-m",
+                    "tests.parity.plant", application, framework_name, *folders.values())
+            return folders
 
-    return make
+        yield make
 
 
 def settings_of(application):

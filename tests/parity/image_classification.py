@@ -15,4 +15,7 @@ SETTINGS = {
     "small network": ["--steps=3", "--precision=fp64", "--set=batch_size=8", "--set=image_size=32",
                       "--set=stem_width=8", "--set=widths=4,8,8,16"],
 }  # fmt: skip
-PLANTED = "quick fp64"  # what the planted faults are held against
+# What the faults are planted in, in each precision: see plant.py.
+PLANTED = ["--steps=3", "--set=batch_size=16", "--set=image_size=32", "--set=stem_width=8",
+           "--set=blocks=2,1", "--set=widths=8,16", "--set=warmup_epochs=0.005",
+           "--set=boundary_epochs=0.004"]  # rates of 0, the peak and an eighth of it

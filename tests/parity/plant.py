@@ -1,25 +1,80 @@
-"""Records PyTorch's variant as it is and with one fault after another: plant.py APPLICATION FOLDER
+"""Records a framework's variant as it is and with one fault after another, in one process:
 
-In one process for all.  Each record lies under the class's name; FOLDER/faults.json tells where
-each fault must be found.
+    plant.py APPLICATION FRAMEWORK FOLDER...
+
+tests/parity/APPLICATION.py    PLANTED: flags of the small records that faults are planted in, one
+                               for each precision; PLANTED_MASKS: of one of given masks, if there
+                               is dropout
+tests/parity/faults/APPLICATION.py
+                               a class for each fault, put before each framework's own Trainer; it
+                               names no framework.  FAULTS tells where it is named first, of which
+                               precisions and, if not of all, frameworks:
+                               {fault: {"fp64 fp32": (dump, tensor), "bf16 tensorflow": ...}};
+                               "masks": in the record of given masks
+tests/parity/edited.py         a class's `edits` are of its Trainer's source
+tests/parity/faulty.py         what faults are made of: a step's outcome rewritten in numpy, a layer
+                               that computes something else
+tests/parity/operators/FRAMEWORK.py
+                               the few operators that a fault needs of a framework: self.operators
+
+PyTorch's own Trainer leads, so PyTorch is first.  A record lies under FRAMEWORK_FAULT, the sound
+one under FRAMEWORK.
 """
 
-import json
-import os
 import sys
 
 from common import benchmark
+from common.command import FRAMEWORKS
 from common.parity import inputs, record
+from tests.parity.edited import edited
+
+PRECISIONS = ("fp32", "fp64", "bf16")
+MASKS = "masks"
+LEADER = "pytorch"
 
 
-def main(application, folder):
-    faults = record.imported(f"tests.parity.faults.{application}")
+def main(application, framework_name, *folders):
     facts = benchmark.benchmark_of(application)
-    config = inputs.read_config(facts, folder)
-    for trainer in [faults.Trainer, *faults.FAULTS]:
-        record.record(facts, config, faults.framework, trainer, folder, trainer.__name__)
-    with open(os.path.join(folder, "faults.json"), "w") as opened:
-        json.dump({fault.__name__: place for fault, place in faults.FAULTS.items()}, opened)
+    module = record.imported(f"{application}.{framework_name}.train")
+    operators = record.imported(f"tests.parity.operators.{framework_name}")
+    operators.start()
+    for folder in folders:
+        config = inputs.read_config(facts, folder)
+        kind = MASKS if inputs.given_masks(config) else config.precision
+        to_record = record.lead if framework_name == LEADER else record.record
+        if runs(framework_name, config.precision):
+            to_record(facts, config, module.framework, module.Trainer, folder, framework_name)
+        for framework, precision, fault, _ in cases(application):
+            if (framework, precision) == (framework_name, kind):
+                own = module
+                if hasattr(fault, "edits"):
+                    own = edited(application, framework_name, fault.edits)
+                parts = {"operators": operators}
+                trainer = type(fault.__name__, (fault, own.Trainer), parts)
+                name = recorded_as(framework, fault)
+                record.record(facts, config, module.framework, trainer, folder, name)
+
+
+def runs(framework_name, precision):
+    """Whether a framework has a precision on the CPU."""
+    return (framework_name, precision) != ("paddlepaddle", "bf16")
+
+
+def recorded_as(framework_name, fault):
+    """The name of a fault's record; fault: None: of the sound one."""
+    return f"{framework_name}_{fault.__name__}" if fault else framework_name
+
+
+def cases(application):
+    """Yields (framework, precision, fault, (dump, tensor) where it is named first)."""
+    faults = record.imported(f"tests.parity.faults.{application}").FAULTS
+    for fault, places in faults.items():
+        for words, place in places.items():
+            words = words.split()
+            for framework_name in [name for name in FRAMEWORKS if name in words] or FRAMEWORKS:
+                for precision in (*PRECISIONS, MASKS):
+                    if precision in words and runs(framework_name, precision):
+                        yield framework_name, precision, fault, place
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import safetensors.numpy
 from common.command import FRAMEWORKS
 
 APPLICATION = "recommendation"
-OWN = f"own=tests.parity.faults.{APPLICATION}:pytorch"  # its Trainer has no fault
+OWN = f"own={APPLICATION}.pytorch.train:pytorch"
 
 
 def test_the_command_whole(command, tmp_path):

@@ -3,8 +3,10 @@
 import pytest
 
 from common import benchmark
+from common.command import FRAMEWORKS
 from common.parity import compare, inputs
 from tests.cells import APPLICATIONS
+from tests.parity import plant
 from tests.parity.conftest import settings_of
 
 
@@ -29,13 +31,24 @@ def test_the_frameworks_agree(application, setting, other, records):
     assert {inputs.group(row.name) for row in rows} == groups
 
 
-@pytest.mark.parametrize("application", [case(a) for a in APPLICATIONS])
-def test_each_planted_fault_is_named_and_nothing_else_is(application, planted):
-    folder, faults = planted(application)
+def planted_cases():
+    """Each framework's variant as it is, then with each of the application's faults."""
+    for application in APPLICATIONS:
+        masks = [plant.MASKS] * hasattr(settings_of(application), "PLANTED_MASKS")
+        for framework_name in FRAMEWORKS:
+            for precision in [*plant.PRECISIONS, *masks]:
+                if plant.runs(framework_name, precision):
+                    yield case(application, framework_name, precision, None, None)
+        for planted_case in plant.cases(application):
+            yield case(application, *planted_case)
+
+
+@pytest.mark.parametrize("application, framework_name, precision, fault, place", [*planted_cases()])
+def test_a_planted_fault_is_named_and_nothing_else_is(
+    application, framework_name, precision, fault, place, planted
+):
+    folder = planted(application, framework_name)[precision]
     facts = benchmark.benchmark_of(application)
-    found = {}
-    for name in ("Trainer", *faults):
-        beyond = (row for row in compare.rows(facts, folder, "pytorch", name) if row.beyond)
-        found[name] = next(([row.dump, row.name] for row in beyond), None)
-    assert found == {"Trainer": None} | faults
-    assert len(faults) >= 8
+    name = plant.recorded_as(framework_name, fault)
+    rows = compare.rows(facts, folder, plant.LEADER, name)
+    assert next(((row.dump, row.name) for row in rows if row.beyond), None) == place

@@ -12,4 +12,9 @@ SETTINGS = {
     "given masks": ["--steps=2", "--precision=fp64", "--set=batch_tokens=128",
                     "--set=max_length=16", "--set=dropout=0.1"],
 }  # fmt: skip
-PLANTED = "small batches"  # what the planted faults are held against
+# What the faults are planted in, in each precision: see plant.py.
+SMALL = ["--set=batch_tokens=96", "--set=max_length=12", "--set=vocabulary_size=80",
+         "--set=hidden_size=32", "--set=filter_size=64", "--set=num_heads=2",
+         "--set=num_layers=1", "--set=extra_decode_length=6"]
+PLANTED = ["--steps=3", *SMALL]
+PLANTED_MASKS = ["--steps=1", "--precision=fp64", "--set=dropout=0.1", *SMALL]

@@ -172,4 +172,4 @@ def test_one_graph_serves_batches_of_every_shape(framework):
         trainer.train_step(batch, 0)
         trainer.predict(batch)
     assert trainer.step_on_device.experimental_get_tracing_count() == 1
-    assert trainer.predict_on_device.experimental_get_tracing_count() == 1
+    assert trainer.evaluate_on_device.experimental_get_tracing_count() == 1

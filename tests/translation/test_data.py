@@ -293,29 +293,3 @@ def test_too_long_a_test_sentence_is_named(folder):
 def test_the_reference_wants_its_data():
     with pytest.raises(UserError, match="needs --data_dir=FOLDER"):
         data.prepare(REFERENCE)
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"max_length": 40, "batch_tokens": 200}, {"max_length": 30, "batch_tokens": 30}]
-)
-def test_parity_batches(changes):
-    for profile in (QUICK, REFERENCE):
-        config, found = data.parity_batches(
-            dataclasses.replace(profile, seed=3, **changes), num_steps=4
-        )
-        again = data.parity_batches(dataclasses.replace(profile, seed=3, **changes), num_steps=4)[1]
-        assert config.num_train_pairs == sum(len(batch["sources"]) for batch in found)
-        assert len(found) == 4
-        for batch, same in zip(found, again):
-            for name, side in batch.items():
-                assert np.array_equal(side, same[name])
-                assert side.dtype == np.int32 and side.size <= config.batch_tokens
-                assert side.min() >= 0 and side.max() < config.vocabulary_size
-                assert (side != 2).all()
-                ends = (side == vocabulary.END).sum(axis=1)
-                assert set(ends.tolist()) <= {0, 1}
-                assert (side[0] != 0).all() and side[0, -1] == vocabulary.END
-                if len(side) > 3:
-                    assert 1 in (side != 0).sum(axis=1)
-                    assert not side[-1].any()
-        assert found[1]["sources"].shape[1] == config.max_length

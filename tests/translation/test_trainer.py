@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from translation import parameters
+from translation import parameters, parity
 from translation.config import QUICK, REFERENCE
 from translation.data import bucket_bounds
 from translation.formulas import positions
@@ -165,7 +165,7 @@ def test_decoding_by_pieces_scores_as_the_whole_network_does(make, framework):
     trainer = make()
     batch = batch_of()
     batch = {"sources": batch["sources"][:4]}
-    pieces, scores = trainer.decode(batch)
+    pieces, scores = trainer.evaluate(batch)
     assert pieces.shape == (4, 14)
     assert pieces.dtype == np.int64
     assert len(np.unique(pieces)) > 4  # no constant answer
@@ -184,9 +184,9 @@ def test_decoding_by_pieces_scores_as_the_whole_network_does(make, framework):
 def test_a_translation_does_not_depend_on_the_batchs_other_sentences(make):
     trainer = make()
     sources = batch_of()["sources"][:4]
-    together, scores = trainer.decode({"sources": sources})
+    together, scores = trainer.evaluate({"sources": sources})
     for first in (2, 3):
-        pieces, some = trainer.decode({"sources": sources[first:]})
+        pieces, some = trainer.evaluate({"sources": sources[first:]})
         width = pieces.shape[1]
         np.testing.assert_array_equal(together[first:, :width], pieces)
         assert not together[first:, width:].any()
@@ -204,7 +204,7 @@ def test_wide_beam_finds_the_best_of_all_sentences(make, framework):
     for row, sentence in zip(targets, sentences):
         row[: len(sentence)] = sentence
     sources = np.array([[2, 1], [3, 1], [1, 0]], np.int32)
-    found, scores = trainer.decode({"sources": sources})
+    found, scores = trainer.evaluate({"sources": sources})
     for number, source in enumerate(sources):
         batch = {"sources": np.tile(source, (len(sentences), 1)), "targets": targets}
         logits = look(trainer, framework, batch)[1]["logits"]
@@ -231,6 +231,71 @@ def test_dropout_is_a_function_of_seed_and_step(make, framework):
     assert losses(config, [1, 2]) == first[1:]
     plain = losses(SMALL, [0])
     assert abs(np.mean(first) - plain[0]) > 1e-3  # something was dropped
+
+
+def test_dropout_is_of_the_runs_seed_and_of_the_process(make, framework, monkeypatch):
+    """From the same values on: alike in two runs alike, otherwise with another seed or rank."""
+    config = dataclasses.replace(SMALL, dropout=0.5, learning_rate=0.0)
+    trainer = make(config)
+
+    def loss(seed, rank):
+        trainer.config = dataclasses.replace(config, seed=seed)
+        monkeypatch.setattr(framework, "rank", lambda: rank)
+        return float(framework.get(trainer.train_step(batch_of(), 3)))
+
+    first = loss(1, 0)
+    assert loss(1, 0) == first
+    assert len({first, loss(2, 0), loss(1, 1), loss(2, 1)}) == 4
+
+
+def test_dropout_stands_at_each_of_its_places(make, framework, dropped):
+    """In forward order, as in a record of given masks: its shapes, and the share of the config."""
+    config = dataclasses.replace(SMALL, dropout=0.3)
+    batch = batch_of()
+    batch["sources"] = np.pad(batch["sources"], [(0, 0), (0, 1)])  # as wide as the targets
+    make(config).gradients(framework.put(batch))
+    places = parity.places_of_dropout(config, 5, 9).values()
+    assert len(places) == 22
+    assert dropped == [(shape, 0.3) for _, shape in places]
+
+
+def test_nothing_is_dropped_in_decoding(make, dropped):
+    sources = {"sources": batch_of()["sources"]}
+    pieces, scores = make(dataclasses.replace(SMALL, dropout=0.3)).evaluate(sources)
+    assert {share for _, share in dropped} == {0.0}
+    expected = make().evaluate(sources)
+    assert pieces.tobytes() == expected[0].tobytes()
+    assert scores.tobytes() == expected[1].tobytes()
+
+
+@pytest.fixture
+def dropped(framework, monkeypatch):
+    """[(shape, share)] of what the network drops from now on, the weights of attention too."""
+    name = framework.__name__.rpartition(".")[2]
+    model = importlib.import_module(f"translation.{name}.model")
+    found = []
+    drop = model.drop
+
+    def see(x, share):
+        found.append((tuple(x.shape), share))
+        return drop(x, share)
+
+    monkeypatch.setattr(model, "drop", see)
+    if name == "tensorflow":  # which has no shapes while it makes a graph
+        model.tf.config.run_functions_eagerly(True)
+        yield found
+        model.tf.config.run_functions_eagerly(False)
+        return
+    attention = model.F.scaled_dot_product_attention
+    heads, places = {"pytorch": (1, 2), "paddlepaddle": (2, 1)}[name]
+
+    def attend(queries, keys, values, mask, dropout_p, is_causal):
+        shape = queries.shape[0], queries.shape[heads], queries.shape[places], keys.shape[places]
+        found.append((shape, dropout_p))
+        return attention(queries, keys, values, mask, dropout_p=dropout_p, is_causal=is_causal)
+
+    monkeypatch.setattr(model.F, "scaled_dot_product_attention", attend)
+    yield found
 
 
 def test_dropout_drops_its_share_and_scales_the_rest(framework):

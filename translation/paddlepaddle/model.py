@@ -89,7 +89,7 @@ class Attention(nn.Layer):
         keys, values = memory or self.keys_and_values(normed)
         queries = self.heads(self.query(normed))
         if isinstance(dropout, GivenMasks):
-            seen = attend(queries, keys, values, mask, causal, dropout)
+            seen = _attend(queries, keys, values, mask, causal, dropout)
         else:
             seen = F.scaled_dot_product_attention(
                 queries, keys, values, mask, dropout_p=dropout, is_causal=causal
@@ -218,8 +218,8 @@ class Transformer(nn.Layer):
         return self.embedding.logits(self.decoder_norm(x)), longer
 
 
-def attend(queries, keys, values, mask, causal, dropout):
-    """scaled_dot_product_attention written out, which takes no given mask for its weights."""
+def _attend(queries, keys, values, mask, causal, dropout):
+    """scaled_dot_product_attention written out: that one takes no given mask of its weights."""
     queries, keys, values = (x.transpose([0, 2, 1, 3]) for x in (queries, keys, values))
     scores = queries @ keys.transpose([0, 1, 3, 2]) * queries.shape[3] ** -0.5  # [B, H, T, S]
     if causal:
@@ -235,7 +235,9 @@ def drop(x, dropout):
     """
     if isinstance(dropout, GivenMasks):
         return paddle.where(dropout.next(), x / (1.0 - dropout.share), paddle.zeros_like(x))
-    return F.dropout(x, dropout) if dropout else x
+    if not dropout:
+        return x
+    return F.dropout(x, dropout)
 
 
 def smoothed_cross_entropy(logits, targets, smoothing):

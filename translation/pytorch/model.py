@@ -89,7 +89,7 @@ class Attention(nn.Module):
         keys, values = memory or self.keys_and_values(normed)
         queries = self.heads(self.query(normed))
         if isinstance(dropout, GivenMasks):
-            seen = attend(queries, keys, values, mask, causal, dropout)
+            seen = _attend(queries, keys, values, mask, causal, dropout)
         else:
             seen = F.scaled_dot_product_attention(
                 queries, keys, values, mask, dropout_p=dropout, is_causal=causal
@@ -217,8 +217,8 @@ class Transformer(nn.Module):
         return self.embedding.logits(self.decoder_norm(x)), longer
 
 
-def attend(queries, keys, values, mask, causal, dropout):
-    """scaled_dot_product_attention written out, which takes no given mask for its weights."""
+def _attend(queries, keys, values, mask, causal, dropout):
+    """scaled_dot_product_attention written out: that one takes no given mask of its weights."""
     scores = queries @ keys.transpose(2, 3) * queries.shape[3] ** -0.5  # [B, H, T, S]
     if causal:
         mask = torch.full(scores.shape[2:], MASKED, dtype=scores.dtype).triu(1)
@@ -233,7 +233,9 @@ def drop(x, dropout):
     """
     if isinstance(dropout, GivenMasks):
         return torch.where(dropout.next(), x / (1.0 - dropout.share), 0.0)
-    return F.dropout(x, dropout) if dropout else x
+    if not dropout:
+        return x
+    return F.dropout(x, dropout)
 
 
 def smoothed_cross_entropy(logits, targets, smoothing):

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from common import benchmark
-from common.parity import inputs, record
+from common.parity import compare, inputs, record
 
 
 class Framework:
@@ -33,50 +33,78 @@ framework = Framework()
 
 
 def drawn(name, shape=(2, 3)):
-    """float32 array: the same for the same name."""
-    return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape, np.float32)
+    """float64 array: the same for the same name."""
+    return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape)
 
 
 class Trainer:
-    """Gradients and activations that depend on their names alone; plain descent.
+    """Activations and gradients that depend on their names alone, in the config's precision; the
+    application's own optimizer on parameters and sums, which are float64 in fp64, else float32.
 
-    A forward pass adds 1 to each moving statistic.
+    A forward pass adds 1 to each moving statistic.  An evaluation depends on all parameters and
+    the batch.
     """
 
     def __init__(self, config, parameters):
         facts = benchmark.benchmark_of(config.application)
         module = benchmark.module(config.application, "parameters")
+        self.optimizer_step = benchmark.module(config.application, "parity").optimizer_step
         self.config = config
-        self.points = list(module.points(config))
+        self.dtype = np.float64 if config.precision == "fp64" else np.float32
+        self.points = module.points(config)
         specification = module.specification(config)
         self.trained = [name for name, one in specification.items() if one.trained]
         self.statistics = [name for name, one in specification.items() if not one.trained]
-        self.predictions = list(facts.predictions)
-        self.groups = {"parameter": dict(parameters)}
+        self.evaluation = facts.evaluation
+        self.steps = []
+        self.groups = {"parameter": {n: a.astype(self.dtype) for n, a in parameters.items()}}
         for name in facts.optimizer_sums:
-            self.groups[name] = {n: np.zeros_like(parameters[n]) for n in self.trained}
+            self.groups[name] = {n: np.zeros_like(self.groups["parameter"][n])
+                                 for n in self.trained}
+
+    def computed(self, array):
+        """As the device computes: in bf16 rounded."""
+        if self.config.precision == "bf16":
+            array = compare.rounded(array, "BF16")
+        return np.asarray(array, self.dtype)
 
     def gradients(self, batch):
-        points = {name: drawn(name) for name in self.points}
         weights = self.groups["parameter"]
         for name in self.statistics:
-            weights[name] = weights[name] + 1.0
-        return np.float32(1.0), points, {n: drawn(n, weights[n].shape) for n in self.trained}
+            weights[name] = weights[name] + self.dtype(1.0)
+        points = {}
+        for name, point in self.points.items():
+            shape = (*batch[point.places].shape, 3) if point.places else (2, 3)
+            points[name] = self.computed(drawn(name, shape))
+        gradients = {n: self.computed(drawn(n, weights[n].shape)) for n in self.trained}
+        return self.dtype(1.0), points, gradients
 
     def train_step(self, batch, step):
+        self.steps.append(step)
         loss, _, gradients = self.gradients(batch)
-        for name, gradient in gradients.items():
-            self.groups["parameter"][name] = self.groups["parameter"][name] - 0.1 * gradient
+        before = {group: {n: np.asarray(a, np.float64) for n, a in arrays.items()}
+                  for group, arrays in self.groups.items()}
+        for group, arrays in self.optimizer_step(
+            self.config, step, before, gradients, batch
+        ).items():
+            self.groups[group] |= {n: a.astype(self.dtype) for n, a in arrays.items()}
         return loss
 
-    def decode(self, batch):
-        return tuple(drawn(name) for name in self.predictions)
+    def evaluate(self, batch):
+        weights = self.groups["parameter"]
+        moved = sum(float(np.sum(weights[name], dtype=np.float64)) for name in sorted(weights))
+        moved += sum(float(np.sum(batch[name])) for name in sorted(batch))
+        return tuple(
+            np.arange(4) if text.startswith("int64") else self.computed(moved * drawn(name))
+            for name, text in self.evaluation.items()
+        )
 
     def state(self):
         return {group: dict(arrays) for group, arrays in self.groups.items()}
 
     def load_state(self, state):
-        self.groups = {group: dict(arrays) for group, arrays in state.items()}
+        for group, arrays in state.items():
+            self.groups[group] = {n: a.astype(self.dtype) for n, a in arrays.items()}
 
 
 class DoubleGradient(Trainer):
@@ -90,9 +118,14 @@ class DoubleGradient(Trainer):
         return loss, points, gradients
 
 
-def dump(facts, folder, name, trainer_class=Trainer):
+def lead(facts, folder, name="reference", trainer_class=Trainer):
+    """Records the reference, and what each step starts from, as common/parity/record.py does."""
+    dump(facts, folder, name, trainer_class, record.lead)
+
+
+def dump(facts, folder, name, trainer_class=Trainer, recorded=record.record):
     """Records an implementation as common/parity/record.py does."""
     framework.started = 0
     config = inputs.read_config(facts, str(folder))
-    record.record(facts, config, framework, trainer_class, str(folder), name)
+    recorded(facts, config, framework, trainer_class, str(folder), name)
     assert framework.started == 0  # as often stopped as started

@@ -21,11 +21,6 @@ def batches(config, split, epoch):
     return Batches(indices, functools.partial(read, split == "train"))
 
 
-def parity_batches(config, num_steps):
-    """The config, and the first batches of its training."""
-    return config, [read(True, np.arange(8) + 8 * step) for step in range(num_steps)]
-
-
 def read(train, numbers):
     """{name: array} of examples, by their numbers."""
     x = np.stack([np.random.default_rng([train, number]).standard_normal(2) for number in numbers])

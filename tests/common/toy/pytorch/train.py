@@ -8,7 +8,7 @@ from toy.config import learning_rate
 from toy.parameters import initial_parameters, specification
 
 from common.frameworks import pytorch as framework
-from common.parameters import ignore
+from common.parameters import ignore, keep
 from common.run import Run
 
 
@@ -46,7 +46,7 @@ class Trainer:
     def gradients(self, batch):
         """Returns the loss, the named activations, and {name: gradient}."""
         points = {}
-        loss, gradients = self.differentiate(batch, points.__setitem__)
+        loss, gradients = self.differentiate(batch, keep(points))
         return loss, points, gradients
 
     def train_step(self, batch, step):
@@ -59,8 +59,13 @@ class Trainer:
 
     def predict(self, batch):
         """Heights, on the host."""
+        return self.evaluate(batch)[0]
+
+    @torch.no_grad()
+    def evaluate(self, batch):
+        """The heights, see predict."""
         x = framework.put(batch)["x"].to(framework.dtype())
-        return framework.get(self.network(x, ignore))
+        return (framework.get(self.network(x, ignore)),)
 
     def state(self):
         """{group: {name: array}}."""
