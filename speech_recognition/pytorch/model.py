@@ -69,6 +69,7 @@ class Convolution(nn.Module):
 
         Returns [B, C, less frequency, less time].
         """
+        x = x.contiguous()  # else --compile fails at a second F
         # Batch norm takes the bias out again: its gradient would be nothing but rounding.
         x = F.conv2d(x, self.weight, self.bias.detach(), self.stride)
         exists = existing(x.shape[3], missing)
