@@ -166,7 +166,7 @@ def test_frames_that_are_rounded_up_change_nothing(make, framework, recurrence):
             assert gap <= 1e-12 * max(1.0, np.linalg.norm(gradient)), name
         for name, array in other.state()["parameter"].items():
             np.testing.assert_allclose(array, statistics[name], rtol=1e-12, atol=1e-14)
-        found_symbols, found_scores = other.decode(padded)
+        found_symbols, found_scores = other.evaluate(padded)
         assert np.array_equal(found_symbols[:, : symbols.shape[1]], symbols)
         assert not found_symbols[:, symbols.shape[1] :].any()
         np.testing.assert_allclose(found_scores, scores, rtol=1e-12)

@@ -65,7 +65,7 @@ def test_a_beam_search_on_the_networks_own_output(trainer_of, framework):
     config, batches = parity.training(SMALL, 1)
     trainer = trainer_of(config)
     _, path_scores = trainer.evaluate(batches[0])
-    found = framework.get(trainer.predict_on_device(framework.put(batches[0])))
+    found = framework.get(trainer.evaluate_on_device(framework.put(batches[0])))
     trainer.config = dataclasses.replace(config, beam_size=8)
     symbols, scores = trainer.evaluate(batches[0])
     assert (scores > path_scores).all()
