@@ -79,8 +79,11 @@ class EvaluatesFirstParameters:
         self.first = self.state()
 
     def evaluate(self, batch):
+        state = self.state()
         self.load_state(self.first)
-        return super().evaluate(batch)
+        found = super().evaluate(batch)
+        self.load_state(state)
+        return found
 
 
 def computes(layer, call_name, function):
