@@ -225,7 +225,7 @@ class UserOfTheNextRow:
 
 class UsersCountedFromOne:
     def evaluate(self, batch):
-        return super().evaluate(batch | {"users": batch["users"] + 1})
+        return super().evaluate(batch | {"users": (batch["users"] + 1) % self.config.num_users})
 
 
 class ParametersMoveInTheEvaluation(EvaluationMoves):
