@@ -129,7 +129,9 @@ def started(arguments, **more):
 
     pyproject.toml has the one limit of time, a test's: it ends in here as an exception.
     """
+    # Ctrl-C reaches it even where a shell has started the tests in the background.
     process = subprocess.Popen([str(argument) for argument in arguments], cwd=ROOT,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
                                start_new_session=True, text=True, **more)
     try:
         yield process
