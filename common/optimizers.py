@@ -26,3 +26,18 @@ def adam(w, m, v, g, rate, beta1, beta2, epsilon, step=None):
     if step is not None:
         first, second = 1.0 - beta1 ** (step + 1), 1.0 - beta2 ** (step + 1)
     return w - rate * (m / first) / (np.sqrt(v / second) + epsilon), m, v
+
+
+def adam_step(config, state, gradients, rate, step=None):
+    """{group: {name: array}} after a step of `adam` on every tensor of `gradients`.
+
+    config: has adam_beta1, adam_beta2, adam_epsilon.  state: the same before it.
+    """
+    after = {"parameter": {}, "first_moment": {}, "second_moment": {}}
+    for name, g in gradients.items():
+        before = [state[group][name] for group in after]
+        found = adam(*before, g, rate, config.adam_beta1, config.adam_beta2, config.adam_epsilon,
+                     step)  # fmt: skip
+        for group, array in zip(after, found):
+            after[group][name] = array
+    return after

@@ -70,11 +70,4 @@ def optimizer_step(config, step, state, gradients, batch):
 
     state: the same before it.  gradients: {name: array}, of this step.  batch: it was done on.
     """
-    rate, betas = learning_rate(config, step), (config.adam_beta1, config.adam_beta2)
-    after = {"parameter": {}, "first_moment": {}, "second_moment": {}}
-    for name, g in gradients.items():
-        before = [state[group][name] for group in after]
-        found = optimizers.adam(*before, g, rate, *betas, config.adam_epsilon, step)
-        for group, array in zip(after, found):
-            after[group][name] = array
-    return after
+    return optimizers.adam_step(config, state, gradients, learning_rate(config, step), step)

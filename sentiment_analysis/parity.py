@@ -57,14 +57,9 @@ def optimizer_step(config, step, state, gradients, batch):
 
     state: the same before it.  gradients: {name: array}, of this step.  batch: it was done on.
     """
-    rate, betas = learning_rate(config, step), (config.adam_beta1, config.adam_beta2)
-    after = {"parameter": {}, "first_moment": {}, "second_moment": {}}
-    for name, g in gradients.items():
-        before = [state[group][name] for group in after]
-        found = optimizers.adam(*before, g, rate, *betas, config.adam_epsilon)
-        if name == "embedding.weight":  # the rows of other words stay
-            seen = batch["seen"][:, None]
-            found = [np.where(seen, new, old) for new, old in zip(found, before)]
-        for group, array in zip(after, found):
-            after[group][name] = array
+    after = optimizers.adam_step(config, state, gradients, learning_rate(config, step))
+    seen = batch["seen"][:, None]  # the rows of other words stay
+    for group, arrays in after.items():
+        before = state[group]["embedding.weight"]
+        arrays["embedding.weight"] = np.where(seen, arrays["embedding.weight"], before)
     return after
