@@ -49,10 +49,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def group_of(item):
-    """Tests of one group share a worker, and so their fixtures: a cell, or an application, or the
-    file of those that have neither."""
+    """Tests of one group share a worker, and so their fixtures: a cell (of parity, whose records
+    are held against each other, an application), or the file of those that have neither."""
     parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    names = [parameters[name] for name in ("application", "framework_name") if name in parameters]
+    parts = ("application",) if item.get_closest_marker("parity") else ("application",
+                                                                        "framework_name")
+    names = [parameters[part] for part in parts if part in parameters]
     return "-".join(names) or str(item.path.relative_to(ROOT))
 
 

@@ -366,3 +366,10 @@ def test_the_tree_tells_nothing_of_its_makers():
     for path in paths:
         for word in ("/work" + "/", "/opt/" + "wheels", "find-" + "links"):
             assert word not in path.read_text(), f"{path}: {word}"
+
+
+def test_tests_of_a_group_share_a_worker(request):
+    """pytest-xdist goes by the group at the name's end; without, each worker makes all fixtures."""
+    if not hasattr(request.config, "workerinput"):
+        pytest.skip("no worker of pytest-xdist")
+    assert request.node.nodeid.endswith("@tests/test_structure.py")
