@@ -2,10 +2,12 @@
 
 import os
 import platform
+import socket
 
 from common.errors import UserError
 
 DROP_CACHES = "/proc/sys/vm/drop_caches"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -24,6 +26,14 @@ def system_description():
         "operating_system": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def host():
+    """Text that the processes of one host share, and those of no other."""
+    if os.path.exists(BOOT_ID):  # containers may have names of their own, or all the same
+        with open(BOOT_ID) as opened:
+            return opened.read().strip()
+    return socket.gethostname()
 
 
 def clear_caches():

@@ -80,7 +80,7 @@ class Run:
         self.saving = Saving()
         self.saved_at = time.monotonic()
         self.load = None             # of the machine, from the clock's start on
-        self.own_before = 0.0        # CPU seconds of all processes by then
+        self.own_before = 0.0        # CPU seconds of its processes on this host by then
 
     @property
     def steps(self):
@@ -111,8 +111,8 @@ class Run:
         self.log.event("submission_org", "reference")
         self.log.event("submission_platform", self.framework.describe()["device"])
         self.log.event("submission_status", "research")
-        if config.clear_caches and self.framework.rank() == 0:
-            machine.clear_caches()
+        if config.clear_caches:
+            self._clear_caches()
         self.log.event("cache_clear", config.clear_caches)
         self.log.start("init_start")
         self.log.event("seed", config.seed)
@@ -136,6 +136,19 @@ class Run:
             self.log.close()
         if self.lock:
             self.lock.release()
+
+    def _clear_caches(self):
+        """Clears those of each host, by its first process.  Raises UserError, on all of them."""
+        hosts = self.framework.gather(machine.host())
+        fault = None
+        if hosts.index(hosts[self.rank]) == self.rank:
+            try:
+                machine.clear_caches()
+            except UserError as error:
+                fault = str(error)
+        for found in self.framework.gather(fault):
+            if found:
+                raise UserError(found)
 
     def _find_resumable(self):
         """Takes up the position of the newest checkpoint.  Returns its length of the log."""
@@ -165,7 +178,7 @@ class Run:
         """Yields 1, 2, ... until the target is met or the epochs are over."""
         at = self.position
         self.reader = Reader(self.config.workers, self.config.threads)
-        self.own_before = sum(self.framework.gather(machine.own_seconds()))
+        self.own_before = self._own_seconds()
         self.load = machine.Load()
         if at.run_start is None:
             self.framework.synchronize()
@@ -329,11 +342,24 @@ class Run:
             seconds_left=steps_left * meter.seconds() / max(meter.steps, 1),
         )
 
+    def _own_seconds(self):
+        """CPU seconds of the run's processes on this host."""
+        host = machine.host()
+        found = self.framework.gather((host, machine.own_seconds()))
+        return sum(seconds for where, seconds in found if where == host)
+
+    def _busiest(self):
+        """{before, others}: see machine.Load; of several hosts, the largest of each."""
+        others = self.load.others(self._own_seconds() - self.own_before)
+        before, others = zip(*self.framework.gather((self.load.before, others)))
+        known = [share for share in others if share is not None]
+        return {"before": max(before), "others": max(known, default=None)}
+
     def _finish(self):
         at, config = self.position, self.config
         if not self.log.ended():  # where nothing was left to do but this
             self.log.end("run_stop", status=at.status)
-        own_seconds = sum(self.framework.gather(machine.own_seconds())) - self.own_before
+        load = self._busiest()
         if self.rank != 0:
             return
         seconds, values = at.curve[-1]["seconds"], at.curve[-1]["quality"]
@@ -357,7 +383,7 @@ class Run:
                 "num_processes": self.framework.world_size(),
                 "versions": self.framework.describe(),
                 "system": machine.system_description(),
-                "load": {"before": self.load.before, "others": self.load.others(own_seconds)},
+                "load": load,
                 "commit": run_folder.commit(),
                 "config": dataclasses.asdict(config),
                 "resumed": at.resumed,

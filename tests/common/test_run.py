@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import multiprocessing
+import os
 import threading
 
 import numpy as np
 import pytest
 
-from common import benchmark, check_log
+from common import benchmark, check_log, machine, run_folder
 from common.errors import UserError
 from common.options import FREE_FIELDS
 from common.run import Position, Run, division
@@ -203,3 +204,71 @@ def test_an_evaluation_that_misses_examples_is_a_fault_of_the_program(tmp_path):
     framework.gather = lambda value: [value, value]
     with pytest.raises(RuntimeError, match="evaluated 16 examples, the set has 8"):
         fake.run(fake.config_of(tmp_path), [0.95], framework)
+
+
+HOSTS = ["a", "b", "b", "a"]     # of four processes
+SECONDS = [1.0, 2.0, 3.0, 8.0]   # that each of them uses
+
+
+@pytest.fixture
+def hosts(monkeypatch):
+    """The processes of `run_together` are on these HOSTS."""
+    monkeypatch.setattr(machine, "host", lambda: HOSTS[number()])
+
+
+def number():
+    """Of the process whose thread this is."""
+    return int(threading.current_thread().name)
+
+
+def cache_clear(folder):
+    _, events = check_log.read(str(folder))
+    return [event["value"] for event in events if event["key"] == "cache_clear"]
+
+
+def test_one_process_of_each_host_clears_its_caches(tmp_path, hosts, monkeypatch):
+    cleared = []
+    monkeypatch.setattr(machine, "clear_caches", lambda: cleared.append(number()))
+    ended = fake.run_together([fake.config_of(tmp_path, clear_caches=True)] * 4, [0.95])
+    assert [running.status for running in ended] == ["success"] * 4
+    assert sorted(cleared) == [0, 1]
+    assert cache_clear(tmp_path) == [True]
+
+
+def test_a_host_whose_caches_cannot_be_cleared_ends_the_run(tmp_path, hosts, monkeypatch):
+    def fails_on_b():
+        if HOSTS[number()] == "b":
+            raise UserError("it needs root")
+
+    monkeypatch.setattr(machine, "clear_caches", fails_on_b)
+    ended = fake.run_together([fake.config_of(tmp_path, clear_caches=True)] * 4, [0.95])
+    assert [str(error) for error in ended] == ["it needs root"] * 4
+    assert "cache_clear" not in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_caches_are_cleared_before_anything_is_timed(tmp_path, clear, monkeypatch):
+    logs = []
+    monkeypatch.setattr(machine, "clear_caches",
+                        lambda: logs.append((tmp_path / "run.log").read_text()))
+    fake.run(fake.config_of(tmp_path, clear_caches=clear), [0.95])
+    assert len(logs) == clear
+    assert all("submission_status" in log and "init_start" not in log for log in logs)
+    assert cache_clear(tmp_path) == [clear]
+
+
+def test_the_load_is_that_of_the_busiest_host(tmp_path, hosts, monkeypatch):
+    asked = [0] * 4
+
+    def own_seconds():
+        asked[number()] += 1
+        return 100.0 * number() + asked[number()] * SECONDS[number()]
+
+    given = {}
+    monkeypatch.setattr(machine, "own_seconds", own_seconds)
+    monkeypatch.setattr(os, "getloadavg", lambda: (1.0 + number(), 0.0, 0.0))
+    monkeypatch.setattr(machine.Load, "others", lambda self, own: (
+        given.update({number(): own}), {"a": 0.125, "b": 0.25}[HOSTS[number()]])[1])
+    fake.run_together([fake.config_of(tmp_path)] * 4, [0.95])
+    assert given == {0: 9.0, 1: 5.0, 2: 5.0, 3: 9.0}
+    assert run_folder.read_result(tmp_path)["load"] == {"before": 4.0, "others": 0.25}
