@@ -231,13 +231,17 @@ class Run:
         self.meter.step(self.batch_examples)
         if self.line.due():
             self.line.show(self._progress())
-        every = self.config.checkpoint_every_steps
-        minutes = self.config.checkpoint_every_minutes
-        if (every and self.position.step % every == 0) or (
-            minutes and time.monotonic() - self.saved_at > 60 * minutes
-        ):
+        if self.rank == 0 and self._is_to_save():
             with self.meter.paused():
                 self._save()
+
+    def _is_to_save(self):
+        """Whether a checkpoint is due, by steps or by time."""
+        every = self.config.checkpoint_every_steps
+        minutes = self.config.checkpoint_every_minutes
+        return (every and self.position.step % every == 0) or (
+            minutes and time.monotonic() - self.saved_at > 60 * minutes
+        )
 
     def evaluate(self, predict, batches):
         """Ends an epoch; where the rules want it, scores the whole evaluation set."""

@@ -139,7 +139,7 @@ def run(config, values, framework=None, before_step=None, names=("top1_accuracy"
             def predict(batch, epoch=epoch):
                 return np.tile(values[epoch - 1], (len(batch["numbers"]), 1))
 
-            running.evaluate(predict, Batches(in_order(8, 4), read))
+            running.evaluate(predict, Batches(in_order(8, config.eval_batch_size), read))
         return running
 
 

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from common import benchmark, check_log, machine, run_folder
+from common import benchmark, check_log, checkpoint, machine, run_folder
 from common.errors import UserError
 from common.options import FREE_FIELDS
 from common.run import Position, Run, division
@@ -111,6 +111,101 @@ def test_batches_that_do_not_follow_are_a_fault_of_the_program(tmp_path, monkeyp
         batches(epoch), following=functools.partial(batches, epoch + 2)))
     with pytest.raises(RuntimeError, match="not what followed"):
         fake.run(fake.config_of(tmp_path, target=1.1), [0.1, 0.2])
+
+
+def test_the_clock_stops_before_the_last_checkpoint(tmp_path, monkeypatch):
+    """What a checkpoint holds is copied from the device by `state`, in this thread."""
+    stopped, state = [], fake.Trainer.state
+    monkeypatch.setattr(fake.Trainer, "state", lambda self: (
+        stopped.append('"run_stop"' in (tmp_path / "run.log").read_text()), state(self))[1])
+    fake.run(fake.config_of(tmp_path), [0.1, 0.95])
+    assert stopped == [False, False, True]  # at the start, and after each epoch
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds, in a list of one number, that the test moves on."""
+    now = [1000.0]
+    for name in ("monotonic", "perf_counter"):
+        monkeypatch.setattr(f"time.{name}", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The steps whose checkpoints were written."""
+    steps, save = [], checkpoint.save
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state, position: (
+        steps.append(position["step"]), save(folder, state, position)))
+    return steps
+
+
+TEN_MINUTES = 601.0
+
+
+@pytest.mark.parametrize(("minutes", "slow", "steps"), [
+    (10.0, TEN_MINUTES / 2, [0, 2, 4, 4, 6, 8, 8]),
+    (10.0, TEN_MINUTES / 3, [0, 3, 4, 7, 8]),  # ten minutes behind the one of the epoch
+    (20.0, TEN_MINUTES / 2, [0, 4, 4, 8, 8]),
+    (0.0, TEN_MINUTES, [0, 4, 8]),
+])  # fmt: skip
+def test_checkpoints_by_time(minutes, slow, steps, tmp_path, clock, saved):
+    """Beside the one at the start and those after each of two epochs of four steps."""
+
+    def before_step(running):
+        clock[0] += slow
+
+    config = fake.config_of(tmp_path, target=1.1, num_epochs=2, checkpoint_every_minutes=minutes)
+    fake.run(config, [0.1, 0.2], before_step=before_step)
+    assert saved == steps
+
+
+def test_who_does_not_save_does_not_wait(tmp_path, clock, saved):
+    """All processes hold what rank 0 saves; the others go on, and wait for the device no more often
+    than a run without checkpoints does."""
+    waits = []
+
+    class Framework(fake.Framework):
+        def synchronize(self):
+            waits[-1] += 1
+
+    def before_step(running):
+        clock[0] += TEN_MINUTES
+
+    for minutes in (0.0, 10.0):
+        waits.append(0)
+        config = fake.config_of(tmp_path, target=1.1, num_epochs=2,
+                                checkpoint_every_minutes=minutes)
+        fake.run(config, [0.1, 0.2], Framework(1, 2), before_step)
+    assert saved == []
+    assert waits[0] == waits[1] > 0
+
+
+def test_saving_is_no_part_of_the_examples_per_second(tmp_path, clock, monkeypatch):
+    """Four examples each second, and a thousand seconds for each checkpoint."""
+
+    def before_step(running):
+        clock[0] += 1.0
+
+    state = fake.Trainer.state
+
+    def slow(self):
+        clock[0] += 1000.0
+        return state(self)
+
+    monkeypatch.setattr(fake.Trainer, "state", slow)
+    config = fake.config_of(tmp_path, target=1.1, num_epochs=5, checkpoint_every_steps=3)
+    running = fake.run(config, [0.1] * 5, before_step=before_step)
+    assert running.meter.examples_per_second() == 4.0
+
+
+@pytest.mark.parametrize(("processes", "span"), [(1, 4), (2, 2), (3, 2), (4, 1)])
+def test_batch_norm_spans_a_processs_own_part(processes, span, tmp_path):
+    framework = fake.Framework(0, processes)
+    framework.gather = lambda value: [value]  # rank 0 evaluates the one batch
+    fake.run(fake.config_of(tmp_path, eval_batch_size=8), [0.95], framework)
+    _, events = check_log.read(str(tmp_path))
+    assert [e["value"] for e in events if e["key"] == "model_bn_span"] == [span]
 
 
 def reference(application, **changes):
