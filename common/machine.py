@@ -44,7 +44,7 @@ def clear_caches():
             opened.write("3")
     except OSError as error:
         raise UserError(f"--clear_caches: {DROP_CACHES}: {error.strerror}. It needs root on the "
-                        "host itself; leave it out for a run that is not to be closed.") from None
+                        "host itself; without it the run is open, not closed.") from None
 
 
 class Load:

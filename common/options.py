@@ -65,7 +65,7 @@ class Options:
     evaluate_first_epoch: Count = 1     # MLPerf's evaluation offset, counted from 1
     checkpoint_every_minutes: Amount = 10.0   # beside the one after each epoch; 0: none
     checkpoint_every_steps: Whole = 0   # the same by steps, for tests; 0: none
-    clear_caches: bool = False          # the system's, before the clock: see docs/rules.md
+    clear_caches: bool = False          # the system's, before the clock: a closed run does
     application: str = ""               # set from the command, for the log
     framework: str = ""
 
@@ -84,7 +84,6 @@ FREE_FIELDS = (
     "num_epochs",
     "checkpoint_every_minutes",
     "checkpoint_every_steps",
-    "clear_caches",
     "application",
     "framework",
 )

@@ -475,11 +475,13 @@ def log_stands_at(order, at):
 
 
 def division(config, facts):
-    """closed where the config is its profile's but for what the rules leave free, else open."""
+    """closed where the caches are cleared and the config is its profile's but for what the rules
+    leave free; else open.
+    """
     profiles = benchmark.module(config.application, "config").PROFILES
     if not facts.closed or config.profile not in profiles or config.profile == "quick":
         return "open"
-    reference = profiles[config.profile]
+    reference = dataclasses.replace(profiles[config.profile], clear_caches=True)
     free = {*FREE_FIELDS, *facts.free_fields}
     names = [field.name for field in dataclasses.fields(config) if field.name not in free]
     same = all(getattr(config, name) == getattr(reference, name) for name in names)

@@ -37,7 +37,6 @@ MAY_CHANGE_ON_RESUME = (
     "target",
     "checkpoint_every_minutes",
     "checkpoint_every_steps",
-    "clear_caches",
 )
 
 

@@ -226,7 +226,7 @@ def other(config, name):
 @pytest.mark.parametrize("application", APPLICATIONS)
 def test_closed_is_the_reference_but_for_its_free_fields(application):
     facts = benchmark.benchmark_of(application)
-    config = reference(application)
+    config = reference(application, clear_caches=True)
     closed = "closed" if facts.closed else "open"
     assert division(config, facts) == closed
     free = {*FREE_FIELDS, *facts.free_fields}
@@ -245,6 +245,7 @@ def test_closed_is_the_reference_but_for_its_free_fields(application):
     [
         ("image_classification", {"batch_size": 4096, "learning_rate_per_256": 1.0}, "closed"),
         ("image_classification", {"seed": 3, "device": "cuda", "workers": 9}, "closed"),
+        ("image_classification", {"clear_caches": False}, "open"),
         ("image_classification", {"stem_width": 8}, "open"),
         ("image_classification", {"target": 0.1}, "open"),
         ("image_classification", {"evaluate_every_epochs": 1}, "open"),
@@ -258,7 +259,8 @@ def test_closed_is_the_reference_but_for_its_free_fields(application):
 )
 def test_divisions_by_hand(application, changes, expected):
     facts = benchmark.benchmark_of(application)
-    assert division(reference(application, **changes), facts) == expected
+    config = reference(application, **{"clear_caches": True} | changes)
+    assert division(config, facts) == expected
 
 
 def test_a_run_logs_and_keeps_its_division(tmp_path):
@@ -367,3 +369,15 @@ def test_the_load_is_that_of_the_busiest_host(tmp_path, hosts, monkeypatch):
     fake.run_together([fake.config_of(tmp_path)] * 4, [0.95])
     assert given == {0: 9.0, 1: 5.0, 2: 5.0, 3: 9.0}
     assert run_folder.read_result(tmp_path)["load"] == {"before": 4.0, "others": 0.25}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_resumed_run_keeps_its_division(before, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "clear_caches", lambda: None)
+    changes = {"clear_caches": before, "target": 1.1}
+    fake.run(fake.config_of(tmp_path, num_epochs=1, **changes), [0.1])
+    changes = {"num_epochs": 2, "target": 1.1, "resume": True}
+    with pytest.raises(UserError, match=f"clear_caches was {before}, now it is {not before}"):
+        fake.run(fake.config_of(tmp_path, clear_caches=not before, **changes), [0.1, 0.1])
+    fake.run(fake.config_of(tmp_path, clear_caches=before, **changes), [0.1, 0.1])
+    assert cache_clear(tmp_path) == [before]
