@@ -4,7 +4,6 @@
     --nodes=M --node_rank=R --master=HOST:PORT --seed=S    on each of M hosts; R from 0
 """
 
-import dataclasses
 import functools
 import glob
 import importlib
@@ -15,7 +14,7 @@ import socket
 import sys
 import time
 
-from common import command, main, processes, run_folder
+from common import command, main, options, processes, run_folder
 from common.errors import ABORTED, UserError, tell, told
 from common.hosts import Hosts, joined, listening
 
@@ -67,8 +66,7 @@ def among_hosts(start, config, layout):
         workers_of(layout)
     # PaddlePaddle's launcher takes a colon for the port's.
     family = socket.AF_INET if config.framework == "paddlepaddle" else socket.AF_UNSPEC
-    own = ("data_dir", "output_dir", "workers", "threads")  # need not be alike
-    alike = {n: value for n, value in dataclasses.asdict(config).items() if n not in own}
+    alike = options.shared_fields(config)
     with Hosts(layout, alike | {"processes": layout.processes}, family) as hosts:
         code = start(hosts)
         if code in (0, ABORTED):

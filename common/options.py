@@ -88,10 +88,27 @@ FREE_FIELDS = (
     "framework",
 )
 
+# Each process of a run may have its own; all else must be alike.
+OWN_FIELDS = ("data_dir", "output_dir", "workers", "threads")
+
 # Not for --set: the command says them otherwise.
 RESERVED = ("profile", "resume", "application", "framework")
 
 CHOICES = {"device": ("cpu", "cuda"), "precision": ("fp32", "tf32", "bf16", "fp64")}
+
+
+def check_share(config, num_processes):
+    """Raises UserError where a batch has no example for some process."""
+    size = getattr(config, "batch_size", None)  # of sentences, say, a batch may hold any number
+    if size is not None and size < num_processes:
+        raise UserError(f"batch_size={size}: expected an example or more for each of "
+                        f"{num_processes} processes.")
+
+
+def shared_fields(config):
+    """{name: value} of what all processes of a run must have alike."""
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if name not in OWN_FIELDS}
 
 
 def define_flags():

@@ -17,7 +17,7 @@ from common.data.batches import dealt
 from common.data.reader import Reader
 from common.errors import UserError, is_finite
 from common.mllog import RunLog
-from common.options import FREE_FIELDS
+from common.options import FREE_FIELDS, check_share, shared_fields
 from common.progress import Line, Meter, progress_text
 from common.quality import logged
 
@@ -94,6 +94,7 @@ class Run:
 
     def __enter__(self):
         config = self.config
+        self._check_processes()
         if self.rank == 0:
             look = run_folder.require_run if config.resume else run_folder.claim
             look(config.output_dir)
@@ -136,6 +137,16 @@ class Run:
             self.log.close()
         if self.lock:
             self.lock.release()
+
+    def _check_processes(self):
+        """Raises UserError, on all processes: our launcher has looked, another one has not."""
+        check_share(self.config, self.framework.world_size())
+        first, *others = self.framework.gather(shared_fields(self.config))
+        for number, fields in enumerate(others, 1):
+            for name, value in first.items():
+                if fields[name] != value:
+                    raise UserError(f"{name} is {fields[name]} in process {number} and {value} in "
+                                    "process 0. Give all processes the same flags.")
 
     def _clear_caches(self):
         """Clears those of each host, by its first process.  Raises UserError, on all of them."""

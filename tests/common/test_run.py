@@ -381,3 +381,27 @@ def test_a_resumed_run_keeps_its_division(before, tmp_path, monkeypatch):
         fake.run(fake.config_of(tmp_path, clear_caches=not before, **changes), [0.1, 0.1])
     fake.run(fake.config_of(tmp_path, clear_caches=before, **changes), [0.1, 0.1])
     assert cache_clear(tmp_path) == [before]
+
+
+def test_a_batch_below_the_number_of_processes_is_refused_whoever_started_them(tmp_path):
+    ended = fake.run_together([fake.config_of(tmp_path / "run", batch_size=3)] * 4, [0.95])
+    assert {type(error) for error in ended} == {UserError}
+    assert {str(error) for error in ended} == {
+        "batch_size=3: expected an example or more for each of 4 processes."}
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("name", "values"), [("seed", (1, 2)), ("clear_caches", (True, False))])
+def test_processes_of_other_flags_are_refused_whoever_started_them(name, values, tmp_path):
+    configs = [fake.config_of(tmp_path / "run", **{name: value}) for value in values]
+    ended = fake.run_together(configs, [0.95])
+    assert {str(error) for error in ended} == {
+        f"{name} is {values[1]} in process 1 and {values[0]} in process 0. Give all processes the "
+        "same flags."}  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_may_have_folders_and_data_processes_of_their_own(tmp_path):
+    configs = [fake.config_of(tmp_path, threads=threads, data_dir=str(threads))
+               for threads in (1, 2)]
+    assert [running.status for running in fake.run_together(configs, [0.95])] == ["success"] * 2
