@@ -221,8 +221,9 @@ class Run:
         self.num_steps = len(batches)
         self.meter.start()
         if self.training is None:
+            left = self.config.num_epochs - self.position.epoch + 1
             self.training = self.reader.stream(
-                batches, first, self.rank, self.framework.world_size()
+                batches, first, self.rank, self.framework.world_size(), left
             )
         for indices in batches.indices[first:]:
             read, batch = next(self.training)

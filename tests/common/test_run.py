@@ -79,6 +79,30 @@ def test_the_next_epoch_is_read_while_this_one_is_evaluated(tmp_path, monkeypatc
     fake.run(fake.config_of(tmp_path, num_epochs=2, target=1.1), [0.1, 0.2])
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("num_epochs", [1, 3])
+def test_nothing_is_read_beyond_the_last_epoch(num_epochs, resumed, tmp_path, monkeypatch):
+    """Not even its order is made, which for NeuMF is a shuffle of a hundred million."""
+    asked, read = [], []
+    batches, plain = fake.batches, fake.read
+    monkeypatch.setattr(fake, "batches", lambda epoch: (asked.append(epoch), batches(epoch))[1])
+    monkeypatch.setattr(fake, "read", lambda numbers: (read.extend(numbers), plain(numbers))[1])
+    config = fake.config_of(tmp_path, num_epochs=num_epochs, target=1.1, threads=1,
+                            checkpoint_every_steps=1)
+    if resumed:
+        def killed(running):
+            if running.steps == 2:
+                raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            fake.run(config, [0.1] * num_epochs, before_step=killed)
+        config = dataclasses.replace(config, resume=True)
+        asked.clear()
+    fake.run(config, [0.1] * num_epochs)
+    assert set(asked) == set(range(1, num_epochs + 1))
+    assert max(read) == 16 * num_epochs - 1
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_resumed_in_an_epoch_sees_the_batches_that_were_left(tmp_path, workers, monkeypatch):
     changes = {"checkpoint_every_steps": 3, "target": 1.1, "num_epochs": 3, "workers": workers}
