@@ -6,16 +6,16 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/common/environment.sh"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-flag= field= before=
+flag='' field='' before=''
 for argument in "${@:3}"; do
     case "$argument" in
-        --device | -device | --set | -set) before=$argument= && continue ;;
+        --device | -device | --set | -set) before="$argument=" && continue ;;
     esac
     case "$before$argument" in
         --device=* | -device=*) flag=${argument#*=} ;;
         --set=device=* | -set=device=*) field=${argument##*=} ;;
     esac
-    before=
+    before=''
 done
 DEVICE=${field:-${flag:-${DEVICE:-cpu}}} # as common/options.py reads them
 requirements=$(requirements_of "$1" "$2")
