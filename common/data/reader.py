@@ -1,8 +1,8 @@
 """Reads batches ahead of the model, in threads or processes that live as long as a run.
 
 Our own pool: training and evaluation share it, it goes on into the next epoch, which batches it is
-to read is known only as the run goes on, and when the run ends it ends at once.  grain's readers
-and PyTorch's DataLoader are made for one stream each.
+to read is known only as the run goes on, and when the run ends it ends at once.  PyTorch's
+DataLoader and its like are made for one stream each.
 """
 
 import collections
