@@ -2,7 +2,7 @@
 
 First MLCommons' own compliance checker, by the newest rule set that knows the benchmark, or by our
 rules where none does: rules/common.yaml, and the application's rules.yaml in the closed division;
-then the strict order of events in mllog.py.
+then the strict order of events in mllog.py, and that a closed run's caches were cleared.
 """
 
 import importlib.metadata
@@ -69,13 +69,17 @@ def value_fault(key, value):
 
 
 def order_faults(events):
-    """What the strict order finds wrong, a line each."""
+    """What the strict order finds wrong, a line each, and rule set 0.6.0's wish of the caches."""
     order = Order()
     taken = [order.take(event["key"], event["metadata"]) for event in events]
     faults = [fault for fault in taken if fault]
     seeds = sum(event["key"] == "seed" for event in events)
     if seeds != 1:
         faults.append(f"seed: expected once, found {seeds} times")
+    values = {event["key"]: event["value"] for event in events}
+    if values.get("submission_division") == "closed" and values.get("cache_clear") is not True:
+        faults.append(f"cache_clear is {values.get('cache_clear')!r}: expected true in the closed "
+                      "division, with --clear_caches")
     if order.last != "run_stop":
         faults.append(f"the log ends after {order.last}: expected run_stop")
     return faults

@@ -60,10 +60,7 @@ def parse(arguments, usage="usage: run_and_time.sh [flags]"):
         config = dataclasses.replace(config, seed=clock_seed())
     if not config.output_dir:
         config = dataclasses.replace(config, output_dir=run_folder.default_path(config))
-    smallest = getattr(config, "batch_size", None)  # of sentences, say, a batch may hold any number
-    if smallest is not None and smallest < layout.world_size():
-        raise UserError(f"batch_size={smallest}: expected an example or more for each of "
-                        f"{layout.world_size()} processes.")
+    options.check_share(config, layout.world_size())
     if config.precision == "tf32" and config.device == "cpu":
         raise UserError("--precision=tf32: a GPU's. Add --device=cuda, or say --precision=fp32.")
     return Command(module.check(config), layout, tuple(arguments))

@@ -37,7 +37,7 @@ def tell(text):
 def told(body, advice="", may_speak=None):
     """What body() returns; 1 for a fault of the user, 130 when interrupted, each told in one line.
 
-    SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption.
+    SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption that does not say so.
     may_speak: of a process among others, whether it is the one that tells; SIGTERM then ends it
     without a word, which is the launcher's.
     A file that cannot be read or written is the user's to mend, wherever it strikes.
@@ -51,8 +51,8 @@ def told(body, advice="", may_speak=None):
         line = f"{error.filename or 'input or output'}: {error.strerror or error}."
     except MemoryError as error:
         line = f"out of memory ({error}). Make the batch or the model smaller."
-    except KeyboardInterrupt:
-        tell(f"interrupted. {advice}".rstrip())
+    except KeyboardInterrupt as interruption:
+        tell(f"interrupted. {str(interruption) or advice}".rstrip())
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)

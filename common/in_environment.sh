@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
 # in_environment.sh APPLICATION FRAMEWORK ARGUMENTS...: runs python ARGUMENTS where the framework is.
 #
-# With --device=cuda among them, or DEVICE=cuda, where it is a build for that device.
+# With --device=cuda among them, where it is a build for that device; without --device DEVICE counts.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/common/environment.sh"
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
-case " $* " in
-    *" --device=cuda "* | *" --device cuda "*) DEVICE=cuda ;;
-esac
+flag='' field='' before=''
+for argument in "${@:3}"; do
+    case "$argument" in
+        --device | -device | --set | -set) before="$argument=" && continue ;;
+    esac
+    case "$before$argument" in
+        --device=* | -device=*) flag=${argument#*=} ;;
+        --set=device=* | -set=device=*) field=${argument##*=} ;;
+    esac
+    before=''
+done
+DEVICE=${field:-${flag:-${DEVICE:-cpu}}} # as common/options.py reads them
 requirements=$(requirements_of "$1" "$2")
 name=$2
-if [ "${DEVICE:-cpu}" = cuda ] && [ -f "${requirements%.txt}-cuda.txt" ]; then
+if [ "$DEVICE" = cuda ] && [ -f "${requirements%.txt}-cuda.txt" ]; then
     requirements=${requirements%.txt}-cuda.txt
     name=$2-cuda
 fi

@@ -4,7 +4,6 @@
     --nodes=M --node_rank=R --master=HOST:PORT --seed=S    on each of M hosts; R from 0
 """
 
-import dataclasses
 import functools
 import glob
 import importlib
@@ -15,7 +14,7 @@ import socket
 import sys
 import time
 
-from common import command, main, processes, run_folder
+from common import command, options, processes, run_folder
 from common.errors import ABORTED, UserError, tell, told
 from common.hosts import Hosts, joined, listening
 
@@ -28,6 +27,12 @@ def launch(arguments, program="common.main"):
     program: the module that each process runs, with `run(config)` and a command line of its own.
     """
     asked = command.parse(arguments, USAGE)
+    with run_folder.advising(asked.config.output_dir):
+        return start(asked, program)
+
+
+def start(asked, program):
+    """What launch does with the Command."""
     processes.num_threads()  # raises
     processes.forget_other_launchers()
     if asked.layout.world_size() == 1:
@@ -36,7 +41,7 @@ def launch(arguments, program="common.main"):
     config = command.prepare(asked.config)
     if not config.resume and asked.layout.node_rank == 0:
         run_folder.claim(config.output_dir)
-    process = ["-m", program, *arguments]
+    process = ["-m", program, *asked.arguments]
     if not config.resume:  # a resumed run has its seed from the checkpoint
         process.append(f"--seed={config.seed}")
     environment = os.environ.copy()
@@ -47,9 +52,9 @@ def launch(arguments, program="common.main"):
     environment[processes.LAUNCHED] = voice.path
     starters = {"pytorch": torchrun, "tensorflow": tensorflow, "paddlepaddle": paddle}
     starter = starters[config.framework]
-    start = functools.partial(starter, process, environment, asked.layout, config)
+    begin = functools.partial(starter, process, environment, asked.layout, config)
     try:
-        code = start() if asked.layout.nodes == 1 else among_hosts(start, config, asked.layout)
+        code = begin() if asked.layout.nodes == 1 else among_hosts(begin, config, asked.layout)
     except UserError:
         if voice.was_heard():
             return 1
@@ -57,20 +62,19 @@ def launch(arguments, program="common.main"):
     if code in (0, 1, ABORTED):
         return code
     if not voice.was_heard():
-        tell(f"a process ended with {code}. {main.ADVICE}")
+        tell(f"a process ended with {code}. {run_folder.advice(config.output_dir)}")
     return 1
 
 
-def among_hosts(start, config, layout):
-    """What start(hosts) returns, once the hosts have met; each learns how the others end."""
+def among_hosts(begin, config, layout):
+    """What begin(hosts) returns, once the hosts have met; each learns how the others end."""
     if config.framework == "tensorflow":  # what is wrong here need not wait for the others
         workers_of(layout)
     # PaddlePaddle's launcher takes a colon for the port's.
     family = socket.AF_INET if config.framework == "paddlepaddle" else socket.AF_UNSPEC
-    own = ("data_dir", "output_dir", "workers", "threads")  # need not be alike
-    alike = {n: value for n, value in dataclasses.asdict(config).items() if n not in own}
+    alike = options.shared_fields(config)
     with Hosts(layout, alike | {"processes": layout.processes}, family) as hosts:
-        code = start(hosts)
+        code = begin(hosts)
         if code in (0, ABORTED):
             hosts.end()
         else:
@@ -226,5 +230,10 @@ def show(log_dir):
     return told_why
 
 
+def main(arguments):
+    """Returns the exit code."""
+    return told(lambda: launch(arguments))
+
+
 if __name__ == "__main__":
-    sys.exit(told(lambda: launch(sys.argv[1:]), main.ADVICE))
+    sys.exit(main(sys.argv[1:]))

@@ -2,10 +2,12 @@
 
 import os
 import platform
+import socket
 
 from common.errors import UserError
 
 DROP_CACHES = "/proc/sys/vm/drop_caches"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -26,6 +28,14 @@ def system_description():
     }
 
 
+def host():
+    """Text that the processes of one host share, and those of no other."""
+    if os.path.exists(BOOT_ID):  # containers may have names of their own, or all the same
+        with open(BOOT_ID) as opened:
+            return opened.read().strip()
+    return socket.gethostname()
+
+
 def clear_caches():
     """Empties the system's caches of files.  Raises UserError where that is not permitted."""
     os.sync()
@@ -34,7 +44,7 @@ def clear_caches():
             opened.write("3")
     except OSError as error:
         raise UserError(f"--clear_caches: {DROP_CACHES}: {error.strerror}. It needs root on the "
-                        "host itself; leave it out for a run that is not to be closed.") from None
+                        "host itself; without it the run is open, not closed.") from None
 
 
 class Load:

@@ -8,16 +8,19 @@ import importlib
 import os
 import sys
 
-from common import command, processes
+from common import command, processes, run_folder
 from common.errors import ABORTED, told
-
-ADVICE = "Go on with --resume and the same --output_dir."
 
 
 def main(arguments):
     """Parses the command line and runs.  Returns the exit code."""
+    def body():
+        config = command.parse(arguments).config
+        with run_folder.advising(config.output_dir):
+            return run(config)
+
     may_speak = processes.may_speak if processes.LAUNCHED in os.environ else None
-    return told(lambda: run(command.parse(arguments).config), ADVICE, may_speak)
+    return told(body, may_speak=may_speak)
 
 
 def run(config):

@@ -65,7 +65,7 @@ class Options:
     evaluate_first_epoch: Count = 1     # MLPerf's evaluation offset, counted from 1
     checkpoint_every_minutes: Amount = 10.0   # beside the one after each epoch; 0: none
     checkpoint_every_steps: Whole = 0   # the same by steps, for tests; 0: none
-    clear_caches: bool = False          # the system's, before the clock: see docs/rules.md
+    clear_caches: bool = False          # the system's, before the clock: a closed run does
     application: str = ""               # set from the command, for the log
     framework: str = ""
 
@@ -84,15 +84,31 @@ FREE_FIELDS = (
     "num_epochs",
     "checkpoint_every_minutes",
     "checkpoint_every_steps",
-    "clear_caches",
     "application",
     "framework",
 )
+
+# Each process of a run may have its own; all else must be alike.
+OWN_FIELDS = ("data_dir", "output_dir", "workers", "threads")
 
 # Not for --set: the command says them otherwise.
 RESERVED = ("profile", "resume", "application", "framework")
 
 CHOICES = {"device": ("cpu", "cuda"), "precision": ("fp32", "tf32", "bf16", "fp64")}
+
+
+def check_share(config, num_processes):
+    """Raises UserError where a batch has no example for some process."""
+    size = getattr(config, "batch_size", None)  # of sentences, say, a batch may hold any number
+    if size is not None and size < num_processes:
+        raise UserError(f"batch_size={size}: expected an example or more for each of "
+                        f"{num_processes} processes.")
+
+
+def shared_fields(config):
+    """{name: value} of what all processes of a run must have alike."""
+    fields = dataclasses.asdict(config)
+    return {name: value for name, value in fields.items() if name not in OWN_FIELDS}
 
 
 def define_flags():

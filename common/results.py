@@ -40,7 +40,6 @@ def find(places):
 
 # What a result must hold for what is shown of it here.
 NUMBER = (int, float)
-FRACTION = (*NUMBER, type(None))
 FIELDS = {
     "application": str,
     "framework": str,
@@ -55,9 +54,9 @@ FIELDS = {
     "versions": dict,
     "system": dict,
     "config": dict,
-    "load": dict,
     "commit": (str, type(None)),
 }
+LOAD = ("before", "others")  # of its "load", which older results lack, in whole or in part
 
 
 def odd_field(result):
@@ -70,18 +69,23 @@ def odd_field(result):
     for name, kind in FIELDS.items():
         if name not in result or not isinstance(result[name], kind):
             return name
-        if name == "load" and not isinstance(result[name].get("others", ""), FRACTION):
-            return name
         if isinstance(result[name], NUMBER) and not is_finite(result[name]):
             return name
         if name in ("quality", "target") and not (
             result[name] and all(map(is_finite, result[name].values()))
         ):
             return name
+    load = result.get("load", {})
+    if not isinstance(load, dict) or not all(
+        load.get(name) is None or is_finite(load[name]) for name in LOAD
+    ):
+        return "load"
     return None
 
 
 MAX_OTHERS = 0.1  # share of the cores that others may use during a run
+# Processes that may want each core before a run: the run before it, which ended just now, counts.
+MAX_BEFORE = 1.5
 
 
 def statistic(needed, runs):
@@ -99,7 +103,7 @@ def statistic(needed, runs):
 
 
 COLUMNS = ("application", "framework", "profile", "seed", "seconds", "quality", "target",
-           "examples/s", "status")
+           "examples/s", "before", "others", "status")
 
 
 def row(result):
@@ -108,8 +112,33 @@ def row(result):
     return (
         result["application"], result["framework"], result["profile"], str(result["seed"]),
         f"{result['seconds_to_quality']:.1f}", shown(result["quality"], ".4f"),
-        shown(result["target"], "g"), "-" if speed is None else f"{speed:.0f}", result["status"],
+        shown(result["target"], "g"), "-" if speed is None else f"{speed:.0f}",
+        *load_cells([result]), result["status"],
     )  # fmt: skip
+
+
+def load_of(result):
+    """(before, others) of a run, see machine.Load; None for what is not known."""
+    return tuple(result.get("load", {}).get(name) for name in LOAD)
+
+
+def load_cells(runs):
+    """(before, others) as cells: the largest of some runs, - for what is not known."""
+    found = ([value for value in values if value is not None]
+             for values in zip(*map(load_of, runs)))  # fmt: skip
+    return tuple(format(max(values), form) if values else "-"
+                 for values, form in zip(found, (".1f", ".0%")))
+
+
+def load_warnings(result):
+    """Says where a run had other work beside it."""
+    before, others = load_of(result)
+    run = f"warning: {result['application']} {result['framework']}, seed {result['seed']}"
+    cores = result["system"].get("cores")
+    if before is not None and is_finite(cores) and before > MAX_BEFORE * cores:
+        yield f"{run}: {before:.1f} processes wanted the {cores} cores before the clock: see others"
+    if others is not None and others > MAX_OTHERS:
+        yield f"{run}: others used {others:.0%} of the cores: no result"
 
 
 def shown(values, form):
@@ -158,11 +187,7 @@ def statistics(results):
             seeds = f", seeds {', '.join(str(run['seed']) for run in runs)}"
             yield f"{heading}{seeds if len(parts) > 1 else ''}: {words}"
     for result in results:
-        others = result["load"]["others"]
-        if others is not None and others > MAX_OTHERS:
-            words = " ".join(result[name] for name in ("application", "framework"))
-            yield (f"warning: {words}, seed {result['seed']}: others used {others:.0%} of the "
-                   "cores: no result")
+        yield from load_warnings(result)
 
 
 def main(places):

@@ -17,7 +17,7 @@ from common.data.batches import dealt
 from common.data.reader import Reader
 from common.errors import UserError, is_finite
 from common.mllog import RunLog
-from common.options import FREE_FIELDS
+from common.options import FREE_FIELDS, check_share, shared_fields
 from common.progress import Line, Meter, progress_text
 from common.quality import logged
 
@@ -80,7 +80,7 @@ class Run:
         self.saving = Saving()
         self.saved_at = time.monotonic()
         self.load = None             # of the machine, from the clock's start on
-        self.own_before = 0.0        # CPU seconds of all processes by then
+        self.own_before = 0.0        # CPU seconds of its processes on this host by then
 
     @property
     def steps(self):
@@ -94,6 +94,7 @@ class Run:
 
     def __enter__(self):
         config = self.config
+        self._check_processes()
         if self.rank == 0:
             look = run_folder.require_run if config.resume else run_folder.claim
             look(config.output_dir)
@@ -111,8 +112,8 @@ class Run:
         self.log.event("submission_org", "reference")
         self.log.event("submission_platform", self.framework.describe()["device"])
         self.log.event("submission_status", "research")
-        if config.clear_caches and self.framework.rank() == 0:
-            machine.clear_caches()
+        if config.clear_caches:
+            self._clear_caches()
         self.log.event("cache_clear", config.clear_caches)
         self.log.start("init_start")
         self.log.event("seed", config.seed)
@@ -136,6 +137,29 @@ class Run:
             self.log.close()
         if self.lock:
             self.lock.release()
+
+    def _check_processes(self):
+        """Raises UserError, on all processes: our launcher has looked, another one has not."""
+        check_share(self.config, self.framework.world_size())
+        first, *others = self.framework.gather(shared_fields(self.config))
+        for number, fields in enumerate(others, 1):
+            for name, value in first.items():
+                if fields[name] != value:
+                    raise UserError(f"{name} is {fields[name]} in process {number} and {value} in "
+                                    "process 0. Give all processes the same flags.")
+
+    def _clear_caches(self):
+        """Clears those of each host, by its first process.  Raises UserError, on all of them."""
+        hosts = self.framework.gather(machine.host())
+        fault = None
+        if hosts.index(hosts[self.rank]) == self.rank:
+            try:
+                machine.clear_caches()
+            except UserError as error:
+                fault = str(error)
+        for found in self.framework.gather(fault):
+            if found:
+                raise UserError(found)
 
     def _find_resumable(self):
         """Takes up the position of the newest checkpoint.  Returns its length of the log."""
@@ -165,7 +189,7 @@ class Run:
         """Yields 1, 2, ... until the target is met or the epochs are over."""
         at = self.position
         self.reader = Reader(self.config.workers, self.config.threads)
-        self.own_before = sum(self.framework.gather(machine.own_seconds()))
+        self.own_before = self._own_seconds()
         self.load = machine.Load()
         if at.run_start is None:
             self.framework.synchronize()
@@ -197,8 +221,9 @@ class Run:
         self.num_steps = len(batches)
         self.meter.start()
         if self.training is None:
+            left = self.config.num_epochs - self.position.epoch + 1
             self.training = self.reader.stream(
-                batches, first, self.rank, self.framework.world_size()
+                batches, first, self.rank, self.framework.world_size(), left
             )
         for indices in batches.indices[first:]:
             read, batch = next(self.training)
@@ -218,13 +243,17 @@ class Run:
         self.meter.step(self.batch_examples)
         if self.line.due():
             self.line.show(self._progress())
-        every = self.config.checkpoint_every_steps
-        minutes = self.config.checkpoint_every_minutes
-        if (every and self.position.step % every == 0) or (
-            minutes and time.monotonic() - self.saved_at > 60 * minutes
-        ):
+        if self.rank == 0 and self._is_to_save():
             with self.meter.paused():
                 self._save()
+
+    def _is_to_save(self):
+        """Whether a checkpoint is due, by steps or by time."""
+        every = self.config.checkpoint_every_steps
+        minutes = self.config.checkpoint_every_minutes
+        return (every and self.position.step % every == 0) or (
+            minutes and time.monotonic() - self.saved_at > 60 * minutes
+        )
 
     def evaluate(self, predict, batches):
         """Ends an epoch; where the rules want it, scores the whole evaluation set."""
@@ -329,11 +358,24 @@ class Run:
             seconds_left=steps_left * meter.seconds() / max(meter.steps, 1),
         )
 
+    def _own_seconds(self):
+        """CPU seconds of the run's processes on this host."""
+        host = machine.host()
+        found = self.framework.gather((host, machine.own_seconds()))
+        return sum(seconds for where, seconds in found if where == host)
+
+    def _busiest(self):
+        """{before, others}: see machine.Load; of several hosts, the largest of each."""
+        others = self.load.others(self._own_seconds() - self.own_before)
+        before, others = zip(*self.framework.gather((self.load.before, others)))
+        known = [share for share in others if share is not None]
+        return {"before": max(before), "others": max(known, default=None)}
+
     def _finish(self):
         at, config = self.position, self.config
         if not self.log.ended():  # where nothing was left to do but this
             self.log.end("run_stop", status=at.status)
-        own_seconds = sum(self.framework.gather(machine.own_seconds())) - self.own_before
+        load = self._busiest()
         if self.rank != 0:
             return
         seconds, values = at.curve[-1]["seconds"], at.curve[-1]["quality"]
@@ -357,7 +399,7 @@ class Run:
                 "num_processes": self.framework.world_size(),
                 "versions": self.framework.describe(),
                 "system": machine.system_description(),
-                "load": {"before": self.load.before, "others": self.load.others(own_seconds)},
+                "load": load,
                 "commit": run_folder.commit(),
                 "config": dataclasses.asdict(config),
                 "resumed": at.resumed,
@@ -445,11 +487,13 @@ def log_stands_at(order, at):
 
 
 def division(config, facts):
-    """closed where the config is its profile's but for what the rules leave free, else open."""
+    """closed where the caches are cleared and the config is its profile's but for what the rules
+    leave free; else open.
+    """
     profiles = benchmark.module(config.application, "config").PROFILES
     if not facts.closed or config.profile not in profiles or config.profile == "quick":
         return "open"
-    reference = profiles[config.profile]
+    reference = dataclasses.replace(profiles[config.profile], clear_caches=True)
     free = {*FREE_FIELDS, *facts.free_fields}
     names = [field.name for field in dataclasses.fields(config) if field.name not in free]
     same = all(getattr(config, name) == getattr(reference, name) for name in names)

@@ -7,6 +7,7 @@
     .lock            held by the run that writes here
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import json
@@ -37,7 +38,6 @@ MAY_CHANGE_ON_RESUME = (
     "target",
     "checkpoint_every_minutes",
     "checkpoint_every_steps",
-    "clear_caches",
 )
 
 
@@ -80,6 +80,22 @@ def require_run(folder):
     """Raises UserError where no run has written a log."""
     if not os.path.exists(log_path(folder)):
         raise UserError(f"{folder}: no run to resume. Name its folder with --output_dir.")
+
+
+def advice(folder):
+    """What to do where a run ended early: only one that has a log can be resumed."""
+    if os.path.exists(log_path(folder)):
+        return "Go on with --resume and the same --output_dir."
+    return "Nothing has begun: start again."
+
+
+@contextlib.contextmanager
+def advising(folder):
+    """An interruption of the body gives this advice."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(advice(folder)) from None
 
 
 class Lock:

@@ -174,9 +174,10 @@ def runtime(application):
             str(statistics.median_high(run["quality_curve"][-1]["epoch"] for run in runs)),
             f"{statistics.median(run['examples_per_second'] for run in runs):,.0f}",
             f"{max(run['peak_memory_bytes'] for run in runs) / 2**20:,.0f} MiB",
+            *results.load_cells(runs),
         ))
     header = ("quick", "seconds to the target", "quality at the end", "runs that met it", "epochs",
-              "examples/s", "peak memory")
+              "examples/s", "peak memory", "load before", "others")
     return results.markdown(header, rows) + _made_on(made)
 
 

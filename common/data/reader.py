@@ -1,12 +1,13 @@
 """Reads batches ahead of the model, in threads or processes that live as long as a run.
 
 Our own pool: training and evaluation share it, it goes on into the next epoch, which batches it is
-to read is known only as the run goes on, and when the run ends it ends at once.  grain's readers
-and PyTorch's DataLoader are made for one stream each.
+to read is known only as the run goes on, and when the run ends it ends at once.  PyTorch's
+DataLoader and its like are made for one stream each.
 """
 
 import collections
 import contextlib
+import math
 import mmap
 import multiprocessing
 import multiprocessing.reduction
@@ -58,26 +59,35 @@ class Reader:
         for worker in self.workers:
             worker.connection.close()  # now that no thread waits for it
 
-    def stream(self, batches, first: int = 0, rank: int = 0, world_size: int = 1):
+    def stream(
+        self,
+        batches,
+        first: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        epochs: float = math.inf,
+    ):
         """Yields (indices, this process's part) of each batch from `first` on, in order.
 
         indices: int64, the example numbers of the global batch.
         Behind the last batch come those of `batches.following()`, if there is one: that is called
         while the epoch before is read, and its first batches are read with that epoch's last.
+        epochs: how many there are at most.
         """
         waiting = collections.deque()
         while batches is not None:
-            following = None
+            epochs -= 1
+            follow, following = batches.following if epochs > 0 else None, None
             for count, indices in enumerate(batches.indices[first:]):
-                if count == self.ahead + 1 and batches.following:
+                if count == self.ahead + 1 and follow:
                     # This epoch's first batch is out, so nothing of the epoch before is needed.
-                    following = self.pool.submit(batches.following)
+                    following = self.pool.submit(follow)
                 own = np.array_split(indices, world_size)[rank]
                 waiting.append((indices, self.pool.submit(self._read, batches, own)))
                 if len(waiting) > self.ahead:
                     yield _result(waiting.popleft())
-            if batches.following and not following:
-                following = self.pool.submit(batches.following)
+            if follow and not following:
+                following = self.pool.submit(follow)
             batches, first = following and following.result(), 0
         while waiting:
             yield _result(waiting.popleft())

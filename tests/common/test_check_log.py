@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from common import benchmark, check_log
+from common import benchmark, check_log, machine
 from tests.cells import APPLICATIONS
 from tests.common import fake
 
@@ -21,13 +21,20 @@ def config_of(application, profile, folder):
     counts = {f.name: 1000 - n for n, f in enumerate(dataclasses.fields(config))
               if f.name.startswith("num_") and getattr(config, f.name) is None}
     return dataclasses.replace(config, application=application, framework="pytorch", seed=1,
-                               workers=0, output_dir=str(folder), **counts)
+                               workers=0, output_dir=str(folder),
+                               clear_caches=profile == "REFERENCE", **counts)
 
 
 def finished(config, *values):
     """Runs with the scores of the last epochs; those before have the first one's."""
     names = benchmark.benchmark_of(config.application).quality(config).names
     fake.run(config, [*values[:1] * (config.num_epochs - len(values)), *values], names=names)
+
+
+@pytest.fixture(autouse=True)
+def cleared(monkeypatch):
+    """Nobody needs a right to clear caches here."""
+    monkeypatch.setattr(machine, "clear_caches", lambda: None)
 
 
 @pytest.mark.parametrize("application", APPLICATIONS)
@@ -101,6 +108,17 @@ def swapped(entries, key):
     return [*entries[:place], entries[place + 1], entries[place], *entries[place + 2:]]
 
 
+@pytest.mark.parametrize("division", ["closed", "open"])
+@pytest.mark.parametrize("name", ["resnet", "seq_cnn"])  # MLCommons' rules and ours
+def test_the_closed_division_wants_the_caches_cleared(division, name):
+    entries = fake.events(name, division)
+    for cleared in (True, False):
+        events = [{"key": key, "value": value, "metadata": metadata}
+                  for key, value, metadata in with_value(entries, "cache_clear", cleared)]
+        faults = check_log.order_faults(events)
+        assert (faults == []) == (cleared or division == "open"), faults
+
+
 BROKEN = {
     "no seed": (lambda e: without(e, "seed"), "seed"),
     "seed twice": (lambda e: twice(e, "seed"), "seed: expected"),
@@ -115,6 +133,10 @@ BROKEN = {
         "expected status success or aborted, found good",
     ),
     "epochs from 0": (with_epochs_from_0, "expected epoch_num 1, found 0"),
+    "caches that were not cleared": (
+        lambda e: with_value(e, "cache_clear", False), "cache_clear is False: expected true"),
+    "caches cleared, perhaps": (
+        lambda e: with_value(e, "cache_clear", "no"), "cache_clear is 'no': expected true"),
     "a block not closed": (lambda e: without(e, "block_stop"), "block_stop"),
     "an epoch not closed": (lambda e: without(e, "epoch_stop"), "epoch_stop"),
     "evaluation before the epoch's end": (lambda e: swapped(e, "epoch_stop"), "eval_start"),

@@ -179,3 +179,30 @@ def test_of_a_launchers_logs_one_error_is_told(said, words, tmp_path, monkeypatc
     shown = capsys.readouterr().err
     assert shown.count("error: ") == 1
     assert words in shown
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("where", ["prepare", "run", "meet"])
+def test_resuming_is_advised_once_a_run_has_begun(where, begun, tmp_path, monkeypatch, capsys):
+    """Ctrl-C while the data are looked for, while the other hosts are waited for, and later."""
+    folder = tmp_path / "run"
+
+    def interrupted(*given):
+        if begun:
+            folder.mkdir(exist_ok=True)
+            (folder / "run.log").touch()
+        raise KeyboardInterrupt
+
+    flags = ["--seed=1", f"--output_dir={folder}"]
+    if where == "meet":
+        flags += ["--nodes=2", "--master=here:7000"]
+        monkeypatch.setattr(command, "prepare", lambda config: config)
+        monkeypatch.setattr(launch, "Hosts", interrupted)
+    else:
+        monkeypatch.setattr(*{"prepare": (command, "prepare"), "run": (main, "run")}[where],
+                            interrupted)
+    words = ("Go on with --resume and the same --output_dir." if begun else
+             "Nothing has begun: start again.")  # fmt: skip
+    for start in (launch.main,) if where == "meet" else (launch.main, main.main):
+        assert start(["recommendation", "pytorch", *flags]) == 130
+        assert capsys.readouterr().err == f"error: interrupted. {words}\n"

@@ -39,3 +39,11 @@ def test_clearing_caches_without_the_right_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "DROP_CACHES", str(tmp_path / "caches"))
     machine.clear_caches()
     assert (tmp_path / "caches").read_text() == "3"
+
+
+@pytest.mark.parametrize("file", [machine.BOOT_ID, "/nowhere"])
+def test_processes_of_this_host_say_the_same(file, monkeypatch):
+    monkeypatch.setattr(machine, "BOOT_ID", file)
+    code = f"from common import machine; machine.BOOT_ID = {file!r}; print(machine.host())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{machine.host()}\n" != "\n"

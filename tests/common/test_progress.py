@@ -40,6 +40,28 @@ def test_meter_counts_behind_the_warm_up_and_between_epochs_alone(clock):
     assert waits == [170.0, 180.0, 1185.0]
 
 
+def test_a_pause_counts_not_but_for_what_the_device_still_does(clock):
+    busy = [0.0]
+
+    def synchronize():
+        clock[0] += busy[0]
+        busy[0] = 0.0
+
+    meter = Meter(synchronize)
+    for _ in range(WARMUP_STEPS):
+        meter.step(30)
+    clock[0] += 2.0
+    meter.step(30)
+    busy[0] = 3.0
+    with meter.paused():
+        clock[0] += 50.0
+    assert meter.seconds() == 5.0
+    clock[0] += 5.0
+    meter.step(30)
+    meter.stop()
+    assert meter.examples_per_second() == 6.0
+
+
 def test_an_epoch_within_the_warm_up_counts_nothing(clock):
     meter = Meter(lambda: None)
     for _ in range(WARMUP_STEPS):

@@ -4,8 +4,15 @@ import json
 
 import pytest
 
-from common import results
+from common import machine, results
 from tests.common import fake
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Other tests run beside: no word of theirs."""
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    monkeypatch.setattr(machine.Load, "others", lambda self, own_seconds: 0.0)
 
 
 def of(*seconds, converged=True):
@@ -103,3 +110,41 @@ def test_damaged_missing_and_foreign_results_are_named(tmp_path, capsys):
     assert "1/result.json: damaged" in lines[1]
     assert "nowhere: no result.json here or below" in lines[2]
     assert told.out.rstrip().endswith(": of an unknown application")
+
+
+@pytest.mark.parametrize(("load", "cells", "warnings"), [
+    ({"before": 3.0, "others": 0.1}, ["3.0", "10%"], []),
+    ({"before": 3.1, "others": 0.0}, ["3.1", "0%"], ["3.1 processes wanted the 2 cores before"]),
+    ({"before": 0.04, "others": 0.11}, ["0.0", "11%"], ["others used 11% of the cores: no result"]),
+    ({"before": 9, "others": 1}, ["9.0", "100%"], ["9.0 processes", "others used 100% of"]),
+    ({"before": 0.5, "others": None}, ["0.5", "-"], []),
+    ({"others": 0.2}, ["-", "20%"], ["others used 20%"]),
+    (None, ["-", "-"], []),
+])  # fmt: skip
+def test_what_else_the_machine_did_stands_in_the_table(load, cells, warnings, tmp_path, capsys):
+    fake.run(fake.config_of(tmp_path), [0.95])
+    capsys.readouterr()
+    path = tmp_path / "result.json"
+    result = json.loads(path.read_text())
+    del result["load"]
+    result["system"]["cores"] = 2
+    path.write_text(json.dumps(result | ({} if load is None else {"load": load})))
+    assert results.main([str(tmp_path)]) == 0
+    header, run, *rest = capsys.readouterr().out.splitlines()
+    assert header.split()[-3:] == ["before", "others", "status"]
+    assert run.split()[-3:-1] == cells
+    told = [line for line in rest if line.startswith("warning: ")]
+    assert len(told) == len(warnings)
+    for line, words in zip(told, warnings):
+        assert line.startswith("warning: image_classification pytorch, seed 1: ")
+        assert words in line
+
+
+@pytest.mark.parametrize("load", [7, [], {"before": "much"}, {"others": float("inf")},
+                                  {"before": 10**400}, {"others": {}}])
+def test_a_load_that_is_none_is_damage(load, tmp_path, capsys):
+    fake.run(fake.config_of(tmp_path), [0.95])
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"load": load}))
+    assert results.main([str(tmp_path)]) == 1
+    assert "damaged (load is missing, or is none of a run)" in capsys.readouterr().err

@@ -1,8 +1,9 @@
-"""One step by two processes of unequal shares: python -m ... [launch] APPLICATION FRAMEWORK ...
+"""Two steps by two processes of unequal shares: python -m ... [launch] APPLICATION FRAMEWORK ...
 
 The folder is AVERAGED in the environment: rankR.json gets what `run` returns there.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -14,6 +15,7 @@ from common import benchmark, command, launch, packs, processes
 from common.errors import told
 
 SHARES = {"4 and 3": (4, 3), "4 and none": (4, 0)}
+STEPS = 2
 
 
 def run(config):
@@ -32,9 +34,12 @@ def run(config):
         return module.Trainer(config, initial)
 
     numbers = batches.indices[0]
-    # Batch norm computes with the statistics of a process's own part: the whole is another step.
-    found = {name: gap(framework, trainer, batches.at, numbers[: sum(share)], share)
-             for name, share in SHARES.items() if not moving}
+    if moving:
+        found = {"4 twice": gap_of_twins(framework, trainer, batches.at, numbers[:4]),
+                 "4 and 3": gap_of_parts(framework, trainer, batches.at, numbers[:7], (4, 3))}
+    else:
+        found = {name: gap(framework, trainer, batches.at, numbers[: sum(share)], share)
+                 for name, share in SHARES.items()}
     found["of a weight without gradient"] = without_gradient(framework, trainer())
     look = {"tensorflow": look_at_graph}.get(config.framework, look_at_messages)
     found |= look(framework, trainer(), batches.at(numbers[:8]))
@@ -45,19 +50,81 @@ def run(config):
     return 0
 
 
+@contextlib.contextmanager
+def alone(framework):
+    """This process knows of no other."""
+    size, framework.world_size = framework.world_size, lambda: 1
+    try:
+        yield
+    finally:
+        framework.world_size = size
+
+
+def parts_of(numbers, share):
+    """The numbers of each process."""
+    return np.split(numbers, np.cumsum(share)[:-1])
+
+
+def trained(trainer, batch):
+    """The state after the steps, all of them on one batch."""
+    one = trainer()
+    for step in range(STEPS):
+        one.train_step(batch, step)
+    return one.state()
+
+
+def greatest(found, expected, leave_out=()):
+    """The greatest difference over the norm, of sums and parameters."""
+    return float(max(
+        np.linalg.norm(found[group][name] - array) / (np.linalg.norm(array) or 1.0)
+        for group, arrays in expected.items() for name, array in arrays.items()
+        if name not in leave_out
+    ))  # fmt: skip
+
+
 def gap(framework, trainer, read, numbers, share):
-    """How far a step of shares leads from one of the whole: the greatest of sums and parameters."""
-    ends = np.cumsum(share)
-    rank = framework.rank()
-    own = numbers[ends[rank] - share[rank] : ends[rank]]
-    states = []
-    for part in (own, numbers):
-        one = trainer()
-        one.train_step(read(part), 0)
-        states.append({f"{group}/{name}": array for group, arrays in one.state().items()
-                       for name, array in arrays.items()})
-    return float(max(np.linalg.norm(states[0][name] - whole) / (np.linalg.norm(whole) or 1.0)
-                     for name, whole in states[1].items()))
+    """How far steps of shares lead from those of one process that has the whole."""
+    found = trained(trainer, read(parts_of(numbers, share)[framework.rank()]))
+    with alone(framework):
+        return greatest(found, trained(trainer, read(numbers)))
+
+
+def gap_of_twins(framework, trainer, read, numbers):
+    """The same where batch norm computes with the statistics of a process's own part: both have the
+    same examples, whose statistics are those of the whole, but for the moving variance's n - 1.
+    """
+    found = trained(trainer, read(numbers))
+    with alone(framework):
+        expected = trained(trainer, read(np.concatenate([numbers, numbers])))
+    variances = [name for name in found["parameter"] if name.endswith("running_var")]
+    assert variances
+    return greatest(found, expected, variances)
+
+
+def gap_of_parts(framework, trainer, read, numbers, share):
+    """The same from the parts in one process, and their mean by examples: of moving statistics, and
+    of gradients, with which the optimizer's formula in numpy goes a step.
+    """
+    parts = parts_of(numbers, share)
+    found = trained(trainer, read(parts[framework.rank()]))
+    one = trainer()
+    config, described = one.config, one.specification
+    optimizer_step = benchmark.module(config.application, "parity").optimizer_step
+    for step in range(STEPS):
+        state, gradients, statistics = one.state(), {}, {}
+        for part in parts:
+            one.load_state(state)
+            _, _, own = one.gradients(framework.put(read(part)))
+            for name, gradient in own.items():
+                array = framework.to_canonical(gradient, described[name].role)
+                gradients[name] = gradients.get(name, 0.0) + array * len(part) / len(numbers)
+            for name in one.statistics:
+                array = one.state()["parameter"][name]
+                statistics[name] = statistics.get(name, 0.0) + array * len(part) / len(numbers)
+        state = optimizer_step(config, step, state, gradients, read(numbers))
+        state["parameter"] |= statistics
+        one.load_state(state)
+    return greatest(found, state)
 
 
 def without_gradient(framework, trainer):
