@@ -17,6 +17,7 @@ TIMES, ROUNDED = 4.0, 2.0**-8
 # second in fp64.
 FORMULA, FORMULA_FP64 = 1e-4, 1e-6
 HELD = {"F16": np.float16, "F32": np.float32}
+SILENT = np.errstate(all="ignore")  # what overflows is judged, and numpy need not speak of it
 SCALE = "gradient_scale"  # the row that tells of the length of all gradients of a step
 
 
@@ -36,6 +37,7 @@ class Row:
         return not self.difference <= self.tolerance
 
 
+@SILENT
 def difference(expected, found):
     """Norm of the difference over the norm of what was expected; inf where one cannot say.
 
@@ -45,9 +47,8 @@ def difference(expected, found):
     if expected.shape != found.shape:
         return np.inf
     expected, found = np.asarray(expected, np.float64), np.asarray(found, np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        gap = np.linalg.norm((expected - found).ravel())
-        scale = np.linalg.norm(expected.ravel())
+    gap = np.linalg.norm((expected - found).ravel())
+    scale = np.linalg.norm(expected.ravel())
     if not np.isfinite(gap) or not np.isfinite(scale):
         return np.inf
     return float(gap / scale) if scale else float(gap)
@@ -64,9 +65,11 @@ def row(dump, name, expected, found, tolerance, dtype=None):
     reasons = []
     if expected.shape != found.shape:
         reasons.append(f"shape {list(found.shape)}, expected {list(expected.shape)}")
-    odd = np.argwhere(~np.isfinite(found))
-    if len(odd):
-        reasons.append(f"{len(odd):,} elements are not finite, the first at {odd[0].tolist()}")
+    for whose, array in ("", found), (" of the reference", expected):
+        odd = np.argwhere(~np.isfinite(array))
+        if len(odd):
+            reasons.append(f"{len(odd):,} elements{whose} are not finite, the first at "
+                           f"{odd[0].tolist()}")
     if expected.ndim == 2 and difference(expected, found.T) <= tolerance:
         reasons.append("agrees if transposed")
     if (found.dtype.kind, found.dtype.itemsize) != (dtype.kind, dtype.itemsize):
@@ -154,6 +157,7 @@ def batch_path(folder, dump):
     return inputs.input_path(folder, dump.replace("step", "batch"))
 
 
+@SILENT
 def gradient_scale(pairs):
     """How much longer or shorter the gradients are than expected: the median over the tensors of
     |<found, expected> / <expected, expected> - 1|.
@@ -175,8 +179,9 @@ def sound(expected, found):
     return found is not None and found.shape == expected.shape and np.isfinite(found).all()
 
 
+@SILENT
 def optimizer_rows(facts, config, folder, words, dump, pairs):
-    """Yields Rows that hold sums and trained parameters after a step against the optimizer's
+    """Rows that hold sums and trained parameters after a step against the optimizer's
     formula: a sum's difference over the sum, a parameter's over the update.  words: its dtypes.
 
     The formula is given the implementation's own gradients, and the state before the step in the
@@ -187,7 +192,7 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
     own = {name: pair for name, pair in pairs.items()
            if inputs.group(name) in (*groups, "gradient")}  # fmt: skip
     if inputs.given_masks(config) or not all(sound(*pair) for pair in own.values()):
-        return
+        return []
     step = int(dump.removeprefix("step_"))
     before = state_before(facts, folder, step)
     kept = {name: rounded(before[name], words[name]) for name in own if name in before}
@@ -199,6 +204,7 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
     after = parity.optimizer_step(config, step, inputs.nested(kept), gradients, batch)
     sums = [name for name in own if inputs.group(name) in facts.optimizer_sums]
     relative = max((float(spacing(1.0, words[name])) for name in sums), default=0.0)
+    verdicts = []
     for group in (*facts.optimizer_sums, "parameter"):
         for one, expected in after[group].items():
             name = f"{group}/{one}"
@@ -211,8 +217,9 @@ def optimizer_rows(facts, config, folder, words, dump, pairs):
             beyond = np.maximum(abs(found - expected) - allowed, 0.0)
             gap, scale = np.linalg.norm(beyond), np.linalg.norm(change)
             # Where nothing may change, as at a rate of 0, any change is one too many.
-            apart = gap / scale if scale else np.inf if gap else 0.0
-            yield Row(dump, f"optimizer/{name}", float(apart), tolerance)
+            apart = gap / scale if 0.0 < scale < np.inf else np.inf if gap or scale else 0.0
+            verdicts.append(Row(dump, f"optimizer/{name}", float(apart), tolerance))
+    return verdicts
 
 
 def state_before(facts, folder, step):

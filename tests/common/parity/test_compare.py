@@ -59,6 +59,12 @@ def test_reasons(found, reason):
     assert (verdict.dump, verdict.name) == ("step_0000", "gradient/stem.weight")
 
 
+def test_a_reference_that_is_not_finite_is_said():
+    verdict = row("step_0000", "loss", NOT_FINITE, EXPECTED, 1e300)
+    assert verdict.beyond
+    assert verdict.reason == "2 elements of the reference are not finite, the first at [0, 1]"
+
+
 def test_a_tensor_of_another_shape_that_is_the_transposed_one():
     wide = np.array([[3.0, 0.0, 4.0]])
     assert row("initial", "x", wide, wide.T, 0.1).reason == (

@@ -58,6 +58,7 @@ def test_the_manifest_tells_of_every_tensor(application, precision, tmp_path):
     numbers.lead(facts, tmp_path, "pytorch")
     tolerances = compare.tolerances(facts, folder, "pytorch")
     inputs.write_manifest(facts, folder, "pytorch", tolerances)
+    inputs.check(facts, folder, "pytorch", [])
     manifest = strict((tmp_path / "manifest.json").read_text())
     assert (manifest["application"], manifest["precision"]) == (application, precision)
     config = inputs.read_config(facts, folder)
