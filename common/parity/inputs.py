@@ -400,7 +400,9 @@ def write_manifest(facts, folder, reference, tolerances):
     write_json(folder, "manifest", {
         "application": facts.application,
         "precision": config.precision,
-        "difference": "norm of (found - expected) over norm of expected, at most the tolerance",
+        "difference": "norm of (found - expected) over norm of expected, at most the tolerance" + (
+            "; of integers the share of examples that differ, where the reference in bf16 does not"
+        ) * (config.precision == "bf16"),
         "inputs": {os.path.basename(path).removesuffix(".safetensors"): described(path, texts)
                    for path, texts in given.items()},
         "outputs": {

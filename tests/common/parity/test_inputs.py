@@ -80,7 +80,7 @@ def test_the_manifest_tells_of_every_tensor(application, precision, tmp_path):
             if precision == "bf16":
                 decided = entry["dtype"].startswith("I")
                 assert decided or 2.0**-8 <= entry["tolerance"] <= 2.0**-5
-                assert not decided or entry["tolerance"] is None
+                assert not decided or entry["tolerance"] == compare.DECIDED
             else:
                 assert entry["tolerance"] == facts.tolerances["fp32"][group]
     names = [entry["name"].partition("/") for entry in manifest["outputs"]["step_0001"]]

@@ -325,7 +325,7 @@ FAULTS = {
     StatisticsMoveInTheEvaluation: {
         "fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var"),
     },
-    ClassesCountedFromOne: {"fp64 fp32": ("evaluation_0000", "evaluation/classes")},
+    ClassesCountedFromOne: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/classes")},
     ProbabilitiesForLogits: {"fp64 fp32": ("evaluation_0000", "evaluation/logits")},
     EvaluatesFirstParameters: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/logits")},
 }
