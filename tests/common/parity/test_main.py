@@ -486,7 +486,8 @@ def test_one_that_fails_ends_the_others(modules, culprit, reason, tmp_path, caps
 
 
 @pytest.mark.usefixtures("in_numpy")
-@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL], ids=lambda blow: blow.name)
+@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL],
+                         ids=lambda blow: blow.name)
 @pytest.mark.parametrize("modules", [("hangs", "right"), ("right", "hangs")], ids="-".join)
 def test_no_process_outlives_the_command(modules, blow, tmp_path):
     """One waits on its standard input for the one that leads; or the one that follows computes."""
@@ -507,5 +508,28 @@ def test_no_process_outlives_the_command(modules, blow, tmp_path):
     finally:
         command.kill()
     wait_until(lambda: all(map(ended, started)))
-    if blow == signal.SIGTERM:
+    if blow != signal.SIGKILL:
         assert not list(temporary.iterdir())
+
+
+@pytest.mark.usefixtures("in_numpy")
+def test_a_process_whose_command_ended_before_it_began_ends(tmp_path):
+    """Here while the environment was looked for."""
+    script = pathlib.Path(parity.IN_ENVIRONMENT)
+    text = script.read_text()
+    script.write_text(text.replace("shift 2", f"echo $$ > {tmp_path}/$7.pid\n"
+                                   f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done\nshift 2"))
+    code = ("import sys\nfrom common.parity import __main__ as parity\n"
+            f"parity.IN_ENVIRONMENT = {parity.IN_ENVIRONMENT!r}\n"
+            "sys.exit(parity.main(sys.argv[1:]))")
+    command = subprocess.Popen([sys.executable, "-c", code, APPLICATION, "one=hangs:pytorch",
+                                "two=right:pytorch", "--steps=1"], cwd=benchmark.ROOT)
+    started = tmp_path / "one.pid"
+    try:
+        wait_until(lambda: started.exists() and started.read_text())
+    finally:
+        command.kill()
+        command.wait()
+    (tmp_path / "go").touch()
+    wait_until(lambda: ended(started))
+    assert not (tmp_path / "hangs.pid").exists()
