@@ -54,7 +54,7 @@ def write(config, steps, folder):
     parity = benchmark.module(application, "parity")
     config, batches = parity.training(config, steps)
     os.makedirs(os.path.join(folder, "inputs"))
-    parameters = benchmark.module(application, "parameters").initial_parameters(config)
+    parameters = parity.initial_parameters(config)
     save_tensors(input_path(folder, "parameters"), parameters)
     for step, batch in enumerate(batches):
         save_tensors(input_path(folder, f"batch_{step:04d}"), batch)
