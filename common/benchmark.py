@@ -6,12 +6,13 @@ that PYTHONPATH names.  Beside BENCHMARK it offers, each under its one name:
     config.py      Config, QUICK, REFERENCE, PROFILES, check(config), learning_rate(config, step)
     data.py        prepare(config), batches(config, split, epoch)
     parameters.py  specification(config), points(config), initial_parameters(config)
-    parity.py      CHANGES, training(config, num_steps), evaluations(config),
-                   optimizer_step(config, step, state, gradients, batch)
+    parity.py      CHANGES, initial_parameters(config), training(config, num_steps),
+                   evaluations(config), optimizer_step(config, step, state, gradients, batch)
     files.py       TERMS, ARCHIVES, unpack(archives, folder)
     FRAMEWORK/     train.py with framework, Trainer and main(config)
 
-Where the Config has `dropout`, parity.py offers masks(config) as well.
+The initial_parameters of parity.py are those of parameters.py, or changed so that a record shows
+more.  Where the Config has `dropout`, parity.py offers masks(config) as well.
 tests/test_structure.py holds every application to this list.
 """
 

@@ -37,12 +37,19 @@ def tell(text):
 def told(body, advice="", may_speak=None):
     """What body() returns; 1 for a fault of the user, 130 when interrupted, each told in one line.
 
-    SIGTERM ends it like Ctrl-C.  advice: what to do after an interruption that does not say so.
+    SIGTERM ends it like Ctrl-C, and so does the end of its terminal, unless nohup has it ignored.
+    advice: what to do after an interruption that does not say so.
     may_speak: of a process among others, whether it is the one that tells; SIGTERM then ends it
     without a word, which is the launcher's.
     A file that cannot be read or written is the user's to mend, wherever it strikes.
     """
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL if may_speak else _interrupt)
+    ends = signal.SIG_DFL if may_speak else _interrupt
+    handlers = {signal.SIGTERM: ends, signal.SIGHUP: ends}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        del handlers[signal.SIGHUP]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see common/__init__.py
+        handlers[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         return body()
     except UserError as error:
@@ -55,7 +62,8 @@ def told(body, advice="", may_speak=None):
         tell(f"interrupted. {str(interruption) or advice}".rstrip())
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if not may_speak or may_speak():
         tell(line)
     return 1

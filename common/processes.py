@@ -76,15 +76,17 @@ def show_late(kind, error, trace):
         sys.__excepthook__(kind, error, trace)
 
 
-def end_with_parent():
+def end_with_parent(first=None):
     """Has the kernel kill this process when the one that started it ends, however that ends.
 
-    Linux alone knows it.
+    first: id of the process that it all began with, which may have ended already: a program
+    between the two, as the shell that becomes Python, may take a while.  Linux alone knows it.
     """
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it ended before it could be told
+        gone = first is not None and not os.path.exists(f"/proc/{first}")
+        if os.getppid() != parent or gone:  # it ended before it could be told
             os._exit(1)
 
 

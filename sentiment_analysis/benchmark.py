@@ -52,7 +52,8 @@ BATCH = {
     "after: that window less before and 1",
     "blocks": "int32 [B, M], the blocks of block_size places of tokens[before : before + T] "
     "that hold each review, its last one repeated",
-    "seen": "bool [words], whether the batch holds a word; the embedding's other rows stay",
+    "seen": "bool [vocabulary_size], whether the batch holds a word; the embedding's other rows "
+    "stay",
     "labels": "int64 [B], 0 positive, 1 negative",
 }
 

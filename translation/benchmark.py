@@ -9,7 +9,7 @@ from translation.quality import quality, signature
 # part by up to 3e-3, which no activation tells.  fp64 is the sharp test.
 TOLERANCES = {
     "fp32": {
-        "activation": 2.5e-6,  # a layer norm's epsilon of 1e-5 moves them by 5e-6
+        "activation": 2.5e-6,  # a layer norm's epsilon of 1e-5 moves the first by 1.3e-5
         "loss": 1e-6,
         "gradient": 1e-2,
         "gradient_scale": 1e-4,

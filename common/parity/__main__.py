@@ -172,8 +172,8 @@ def record(facts, implementations, folders, device, leader=None):
         for one in implementations:
             role = "leads" if one.name == leader else "follows"
             command = [IN_ENVIRONMENT, facts.application, one.framework,
-                       "-m", "common.parity.record", facts.application, one.name, one.module,
-                       device, role, *map(os.path.abspath, folders)]
+                       "-m", "common.parity.record", str(os.getpid()), facts.application, one.name,
+                       one.module, device, role, *map(os.path.abspath, folders)]
             said = stack.enter_context(tempfile.TemporaryFile("w+"))
             child = subprocess.Popen(
                 command, env=os.environ | {"DEVICE": device}, stdin=subprocess.PIPE,

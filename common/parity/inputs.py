@@ -21,6 +21,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 
 import numpy as np
 import safetensors
@@ -35,6 +36,11 @@ MAX_STEPS = 10_000
 ANYTHING = 1e300  # more than any difference but that of a missing tensor, or of another shape
 MAX_CONFIG = 1 << 24  # bytes
 
+# How the meaning of a batch's tensor begins: its type, and its shape if that has names.
+TYPED = re.compile(r"(\w*)(?: \[([^]]*)\])?")
+FLOATS = ("BF16", "F16", "F32", "F64")
+WORDS = {"bool": "BOOL", "uint8": "U8", "int32": "I32", "int64": "I64", "float32": "F32"}
+
 LAYOUTS = {
     "weight": "[out, in, space...]",
     "activation": "[B, C, space...]",
@@ -48,7 +54,7 @@ def write(config, steps, folder):
     parity = benchmark.module(application, "parity")
     config, batches = parity.training(config, steps)
     os.makedirs(os.path.join(folder, "inputs"))
-    parameters = benchmark.module(application, "parameters").initial_parameters(config)
+    parameters = parity.initial_parameters(config)
     save_tensors(input_path(folder, "parameters"), parameters)
     for step, batch in enumerate(batches):
         save_tensors(input_path(folder, f"batch_{step:04d}"), batch)
@@ -181,26 +187,65 @@ def check(facts, folder, reference, renewed):
     for path in (outputs, *(os.path.join(outputs, name) for name in recorded(folder))):
         if os.path.islink(path):  # what is recorded anew would be written elsewhere
             raise UserError(f"{path}: a link. Put the folder itself there.")
-    path = input_path(folder, "parameters")
-    shapes = {name: shape for name, (_, shape) in header(path).items()}
     specification = benchmark.module(facts.application, "parameters").specification(config)
-    if shapes != {name: list(parameter.shape) for name, parameter in specification.items()}:
+    path = input_path(folder, "parameters")
+    if header(path).keys() != specification.keys():
         raise UserError(f"{path}: of another network. Make the record again.")
+    check_shapes(facts, config, path, dict.fromkeys(specification, ""))
     for path, expected in ingoing(facts, config, folder).items():
         if header(path).keys() != expected.keys():
             found = ", ".join(list(expected)[:8])
             raise UserError(f"{path}: expected {found}, ... Make the record again.")
+        check_shapes(facts, config, path, expected)
     asked = wanted(facts, config, names)
-    for dump, tensors in asked.items() if config.precision == "bf16" else ():
-        header(expected_path(config, folder, reference, dump), tensors)
+    for dump, tensors in asked.items():
+        for path in references(config, folder, reference, dump, renewed):
+            header(path, tensors)
+            check_shapes(facts, config, path, dict.fromkeys(tensors, ""))
     for name in sorted(set(recorded(folder)) - set(renewed)):
         own = os.path.join(folder, "outputs", name)
         if not os.path.isdir(own):
             raise UserError(f"{own}: expected a folder of dumps. Remove it.")
         for odd in sorted(set(os.listdir(own)) - {f"{dump}.safetensors" for dump in names}):
             raise UserError(f"{os.path.join(own, odd)}: no dump of this record. Remove it.")
-        for dump, tensors in asked.items():
-            header(output_path(folder, name, dump), tensors if name == reference else ())
+        for dump in asked if name != reference else ():
+            path = output_path(folder, name, dump)
+            header(path)
+            for other in references(config, folder, reference, dump, renewed):
+                if os.path.samefile(path, other):
+                    raise UserError(f"{path}: the reference's own file. Write what the port "
+                                    "computes, no link.")
+
+
+def references(config, folder, reference, dump, renewed):
+    """The files of a dump that lie there and that others are held against."""
+    own = [output_path(folder, reference, dump)] if reference not in renewed else []
+    exact = [expected_path(config, folder, reference, dump)] if config.precision == "bf16" else []
+    return own + exact
+
+
+def check_shapes(facts, config, path, meanings):
+    """Raises UserError where a tensor of a file is not the network's, or no loss, or not what its
+    meaning begins with: its type and, by name or number, its axes.  meanings: {tensor name: text}.
+    """
+    specification = benchmark.module(facts.application, "parameters").specification(config)
+    sizes = dict(vars(config))  # of an axis; B and its like are the same in all of a file
+
+    def fits(name, meaning, dtype, shape):
+        own = specification.get(name.partition("/")[2] or name)
+        if own or name == "loss":
+            return dtype in FLOATS and shape == (list(own.shape) if own else [])
+        word, axes = TYPED.match(meaning).groups()
+        axes = axes.split(", ") if axes else shape
+        return dtype == WORDS.get(word, dtype) and len(axes) == len(shape) and all(
+            size == (int(axis) if str(axis).isdigit() else sizes.setdefault(axis, size))
+            for axis, size in zip(axes, shape)
+        )
+
+    for name, (dtype, shape) in header(path).items():
+        if name in meanings and not fits(name, meanings[name], dtype, shape):
+            raise UserError(f"{path}: {name} is {dtype} of shape {shape}, not of this network. "
+                            "Make the record again.")
 
 
 def ingoing(facts, config, folder):
@@ -249,9 +294,13 @@ def header(path, needed=()):
             found = {name: (part.get_dtype(), part.get_shape()) for name, part in parts.items()}
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}).") from None
-    for name, (dtype, _) in found.items():
+    for name, (dtype, shape) in found.items():
         if dtype.rstrip("1234567890") not in ("F", "BF", "I", "U", "BOOL"):
             raise UserError(f"{path}: {name} is {dtype}. Write BF16, F32 or F64.")
+        try:
+            np.broadcast_to(np.float64(), shape)  # takes no memory
+        except ValueError as error:
+            raise UserError(f"{path}: {name} cannot be read ({error}).") from None
     for name in needed:
         if name not in found:
             raise UserError(f"{path}: lacks {name}, so nothing can be held against it.")
@@ -351,7 +400,9 @@ def write_manifest(facts, folder, reference, tolerances):
     write_json(folder, "manifest", {
         "application": facts.application,
         "precision": config.precision,
-        "difference": "norm of (found - expected) over norm of expected, at most the tolerance",
+        "difference": "norm of (found - expected) over norm of expected, at most the tolerance" + (
+            "; of integers the share of examples that differ, where the reference in bf16 does not"
+        ) * (config.precision == "bf16"),
         "inputs": {os.path.basename(path).removesuffix(".safetensors"): described(path, texts)
                    for path, texts in given.items()},
         "outputs": {

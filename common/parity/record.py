@@ -1,10 +1,10 @@
 """Dumps what one implementation computes, for each folder of records in turn:
 
-    python -m common.parity.record APPLICATION NAME MODULE DEVICE leads|follows FOLDER...
+    python -m common.parity.record PARENT APPLICATION NAME MODULE DEVICE leads|follows FOLDER...
 
-In one process, for importing a framework takes longer than a few steps in it.  The one that leads
-writes what each step starts from; a follower begins when a line on its standard input says that it
-is there.
+PARENT: the id of the command that starts it, with which it ends.  In one process, for importing a
+framework takes longer than a few steps in it.  The one that leads writes what each step starts
+from; a follower begins when a line on its standard input says that it is there.
 """
 
 import dataclasses
@@ -138,5 +138,5 @@ def record_step(trainer, framework, facts, config, batch, step):
 
 
 if __name__ == "__main__":
-    processes.end_with_parent()
-    sys.exit(main(*sys.argv[1:]))
+    processes.end_with_parent(int(sys.argv[1]))
+    sys.exit(main(*sys.argv[2:]))

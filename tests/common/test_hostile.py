@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from common.parity.__main__ import main as parity
 from common.parity.inputs import digest
 from tests.cells import APPLICATIONS
 from tests.common import fake
+from tests.conftest import started
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 BYTES = st.binary(max_size=200) | st.text(max_size=100).map(
@@ -323,6 +325,50 @@ def test_an_interruption_is_told_in_one_line(capsys):
 
     assert told(interrupt, "Go on with --resume.") == 130
     assert capsys.readouterr().err == "error: interrupted. Go on with --resume.\n"
+
+
+@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGHUP], ids=lambda blow: blow.name)
+def test_what_ends_a_command_lets_it_clear_up(blow):
+    cleared = []
+
+    def interrupted():
+        try:
+            os.kill(os.getpid(), blow)
+            time.sleep(10)
+        finally:
+            cleared.append(blow)
+
+    before = signal.getsignal(blow)
+    assert told(interrupted) == 130
+    assert cleared == [blow]
+    assert signal.getsignal(blow) == before
+
+
+def test_nohup_is_obeyed():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert told(lambda: os.kill(os.getpid(), signal.SIGHUP)) is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+COMMANDS = ("parity", "launch", "main", "results", "tables", "check_log", "data.download")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interruption_while_it_imports_says_nothing(name, tmp_path):
+    for imported in ("numpy", "requests"):  # each command imports one of them
+        (tmp_path / f"{imported}.py").write_text(
+            "import time\nprint('up', flush=True)\ntime.sleep(60)"
+        )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with started([sys.executable, "-m", f"common.{name}"], env=environment, stdout=subprocess.PIPE,
+                 stderr=subprocess.PIPE) as command:
+        assert command.stdout.readline() == "up\n"
+        command.send_signal(signal.SIGINT)
+        assert command.communicate()[1] == ""
+    assert command.returncode == -signal.SIGINT
 
 
 def test_a_launched_process_ends_with_its_launcher(tmp_path):

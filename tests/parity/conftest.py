@@ -2,7 +2,6 @@
 one for its planted faults, see plant.py.  tests/parity/APPLICATION.py holds the settings."""
 
 import functools
-import importlib
 import os
 import tempfile
 
@@ -13,6 +12,7 @@ from common.command import FRAMEWORKS
 from common.parity import __main__ as parity
 from common.parity import compare, inputs
 from tests.parity import plant
+from tests.parity.plant import settings_of
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def records():
 
 @pytest.fixture(scope="session")
 def planted(command):
-    """planted(application, framework_name): {precision, or plant.MASKS: folder of records}."""
+    """planted(application, framework_name): {one of plant.kinds: folder of records}."""
     with tempfile.TemporaryDirectory() as root:
 
         @functools.cache
@@ -53,17 +53,12 @@ def planted(command):
                 values, _ = parity.parse([*settings.PLANTED, precisions])
                 written = parity.write(facts, values, os.path.join(root, application))
                 folders = dict(zip(plant.PRECISIONS, written, strict=True))
-                if hasattr(settings, "PLANTED_MASKS"):
-                    values, _ = parity.parse(settings.PLANTED_MASKS)
-                    folder = os.path.join(root, application, plant.MASKS)
-                    (folders[plant.MASKS],) = parity.write(facts, values, folder)
+                for name, flags in getattr(settings, "PLANTED_MORE", {}).items():
+                    values, _ = parity.parse(flags)
+                    folder = os.path.join(root, application, name)
+                    (folders[name],) = parity.write(facts, values, folder)
             command("common/in_environment.sh", application, framework_name, "-m",
                     "tests.parity.plant", application, framework_name, *folders.values())
             return folders
 
         yield make
-
-
-def settings_of(application):
-    """The module tests/parity/APPLICATION.py."""
-    return importlib.import_module(f"tests.parity.{application}")

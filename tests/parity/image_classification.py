@@ -16,6 +16,9 @@ SETTINGS = {
                       "--set=stem_width=8", "--set=widths=4,8,8,16"],
 }  # fmt: skip
 # What the faults are planted in, in each precision: see plant.py.
-PLANTED = ["--steps=3", "--set=batch_size=16", "--set=image_size=32", "--set=stem_width=8",
-           "--set=blocks=2,1", "--set=widths=8,16", "--set=warmup_epochs=0.005",
+SMALL = ["--set=batch_size=16", "--set=image_size=32", "--set=stem_width=8", "--set=blocks=2,1",
+         "--set=widths=8,16"]  # fmt: skip
+PLANTED = ["--steps=3", *SMALL, "--set=warmup_epochs=0.005",
            "--set=boundary_epochs=0.004"]  # rates of 0, the peak and an eighth of it
+PLANTED_MORE = {"lars": ["--steps=3", *SMALL, "--set=optimizer=lars", "--set=schedule=polynomial",
+                         "--set=lars_rates=0.5", "--set=warmup_epochs=0.01"]}

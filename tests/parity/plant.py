@@ -3,14 +3,14 @@
     plant.py APPLICATION FRAMEWORK FOLDER...
 
 tests/parity/APPLICATION.py    PLANTED: flags of the small records that faults are planted in, one
-                               for each precision; PLANTED_MASKS: of one of given masks, if there
-                               is dropout
+                               for each precision; PLANTED_MORE: {name: flags} of further ones, as
+                               "masks", of given masks
 tests/parity/faults/APPLICATION.py
                                a class for each fault, put before each framework's own Trainer; it
                                names no framework.  FAULTS tells where it is named first, of which
                                precisions and, if not of all, frameworks:
                                {fault: {"fp64 fp32": (dump, tensor), "bf16 tensorflow": ...}};
-                               "masks": in the record of given masks
+                               "masks": in the further record of that name
 tests/parity/edited.py         a class's `edits` are of its Trainer's source
 tests/parity/faulty.py         what faults are made of: a step's outcome rewritten in numpy, a layer
                                that computes something else
@@ -21,6 +21,8 @@ PyTorch's own Trainer leads, so PyTorch is first.  A record lies under FRAMEWORK
 one under FRAMEWORK.
 """
 
+import importlib
+import os
 import sys
 
 from common import benchmark
@@ -29,7 +31,6 @@ from common.parity import inputs, record
 from tests.parity.edited import edited
 
 PRECISIONS = ("fp32", "fp64", "bf16")
-MASKS = "masks"
 LEADER = "pytorch"
 
 
@@ -40,12 +41,12 @@ def main(application, framework_name, *folders):
     operators.start()
     for folder in folders:
         config = inputs.read_config(facts, folder)
-        kind = MASKS if inputs.given_masks(config) else config.precision
+        kind = os.path.basename(folder)
         to_record = record.lead if framework_name == LEADER else record.record
         if runs(framework_name, config.precision):
             to_record(facts, config, module.framework, module.Trainer, folder, framework_name)
-        for framework, precision, fault, _ in cases(application):
-            if (framework, precision) == (framework_name, kind):
+        for framework, own_kind, fault, _ in cases(application):
+            if (framework, own_kind) == (framework_name, kind):
                 own = module
                 if hasattr(fault, "edits"):
                     own = edited(application, framework_name, fault.edits)
@@ -53,6 +54,16 @@ def main(application, framework_name, *folders):
                 trainer = type(fault.__name__, (fault, own.Trainer), parts)
                 name = recorded_as(framework, fault)
                 record.record(facts, config, module.framework, trainer, folder, name)
+
+
+def settings_of(application):
+    """The module tests/parity/APPLICATION.py."""
+    return importlib.import_module(f"tests.parity.{application}")
+
+
+def kinds(application):
+    """The names of the records that faults are planted in, which are their folders'."""
+    return (*PRECISIONS, *getattr(settings_of(application), "PLANTED_MORE", {}))
 
 
 def runs(framework_name, precision):
@@ -66,15 +77,15 @@ def recorded_as(framework_name, fault):
 
 
 def cases(application):
-    """Yields (framework, precision, fault, (dump, tensor) where it is named first)."""
+    """Yields (framework, one of kinds, fault, (dump, tensor) where it is named first)."""
     faults = record.imported(f"tests.parity.faults.{application}").FAULTS
     for fault, places in faults.items():
         for words, place in places.items():
             words = words.split()
             for framework_name in [name for name in FRAMEWORKS if name in words] or FRAMEWORKS:
-                for precision in (*PRECISIONS, MASKS):
-                    if precision in words and runs(framework_name, precision):
-                        yield framework_name, precision, fault, place
+                for kind in kinds(application):
+                    if kind in words and runs(framework_name, kind):
+                        yield framework_name, kind, fault, place
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from common.command import FRAMEWORKS
 from common.parity import compare, inputs
 from tests.cells import APPLICATIONS
 from tests.parity import plant
-from tests.parity.conftest import settings_of
+from tests.parity.plant import settings_of
 
 
 def case(application, *more):
@@ -34,20 +34,19 @@ def test_the_frameworks_agree(application, setting, other, records):
 def planted_cases():
     """Each framework's variant as it is, then with each of the application's faults."""
     for application in APPLICATIONS:
-        masks = [plant.MASKS] * hasattr(settings_of(application), "PLANTED_MASKS")
         for framework_name in FRAMEWORKS:
-            for precision in [*plant.PRECISIONS, *masks]:
-                if plant.runs(framework_name, precision):
-                    yield case(application, framework_name, precision, None, None)
+            for kind in plant.kinds(application):
+                if plant.runs(framework_name, kind):
+                    yield case(application, framework_name, kind, None, None)
         for planted_case in plant.cases(application):
             yield case(application, *planted_case)
 
 
-@pytest.mark.parametrize("application, framework_name, precision, fault, place", [*planted_cases()])
+@pytest.mark.parametrize("application, framework_name, kind, fault, place", [*planted_cases()])
 def test_a_planted_fault_is_named_and_nothing_else_is(
-    application, framework_name, precision, fault, place, planted
+    application, framework_name, kind, fault, place, planted
 ):
-    folder = planted(application, framework_name)[precision]
+    folder = planted(application, framework_name)[kind]
     facts = benchmark.benchmark_of(application)
     name = plant.recorded_as(framework_name, fault)
     rows = compare.rows(facts, folder, plant.LEADER, name)

@@ -17,4 +17,4 @@ SMALL = ["--set=batch_tokens=96", "--set=max_length=12", "--set=vocabulary_size=
          "--set=hidden_size=32", "--set=filter_size=64", "--set=num_heads=2",
          "--set=num_layers=1", "--set=extra_decode_length=6"]
 PLANTED = ["--steps=3", *SMALL]
-PLANTED_MASKS = ["--steps=1", "--precision=fp64", "--set=dropout=0.1", *SMALL]
+PLANTED_MORE = {"masks": ["--steps=1", "--precision=fp64", "--set=dropout=0.1", *SMALL]}

@@ -59,6 +59,12 @@ def test_reasons(found, reason):
     assert (verdict.dump, verdict.name) == ("step_0000", "gradient/stem.weight")
 
 
+def test_a_reference_that_is_not_finite_is_said():
+    verdict = row("step_0000", "loss", NOT_FINITE, EXPECTED, 1e300)
+    assert verdict.beyond
+    assert verdict.reason == "2 elements of the reference are not finite, the first at [0, 1]"
+
+
 def test_a_tensor_of_another_shape_that_is_the_transposed_one():
     wide = np.array([[3.0, 0.0, 4.0]])
     assert row("initial", "x", wide, wide.T, 0.1).reason == (
@@ -384,6 +390,91 @@ def test_in_bf16_any_type_is_taken_and_the_distance_counts(name, factor, told, h
     own = [row for row in rows if (row.dump, row.name) == (dump, name)]
     assert [row.beyond for row in own] == [told]
     assert own[0].reason == ""
+
+
+@pytest.mark.parametrize(("name", "factor", "told"), [
+    ("mlp.1.weight", 1.05, "gradient_scale/mlp.1.weight"), ("mlp.1.weight", 1.002, None),
+    ("mlp.1.bias", 0.9, "gradient_scale/mlp.1.bias"),
+])  # fmt: skip
+def test_in_bf16_the_length_of_each_gradient_counts(name, factor, told, half, monkeypatch):
+    """Where its distance says nothing."""
+    facts, folder = half
+    tolerances = compare.tolerances(facts, str(folder), "reference")
+    wide = {dump: {tensor: 0.5 if inputs.group(tensor) == "gradient" else tolerance
+                   for tensor, tolerance in own.items()} for dump, own in tolerances.items()}
+    monkeypatch.setattr(compare, "tolerances", lambda *given: wide)
+    path = inputs.output_path(folder, "other", "step_0001")
+    right = inputs.load(path)
+    longer = np.asarray(right[f"gradient/{name}"] * factor, np.float32)
+    inputs.save_tensors(path, right | {f"gradient/{name}": longer})
+    try:
+        rows = list(compare.rows(facts, str(folder), "reference", "other"))
+    finally:
+        inputs.save_tensors(path, right)
+    found = [row.name for row in rows if row.beyond and inputs.group(row.name) != "optimizer"]
+    assert found == [told] * bool(told)
+
+
+@pytest.fixture(scope="module")
+def classified(tmp_path_factory):
+    """A record in bf16 where classes are decided, 0 to 3, with a copy of the reference."""
+    folder = tmp_path_factory.mktemp("classified")
+    facts = written(folder, "sentiment_analysis", precision="bf16", embedding_size=2, num_filters=2)
+    numbers.lead(facts, folder)
+    numbers.dump(facts, folder, "other")
+    return facts, folder
+
+
+@pytest.mark.parametrize(("reference", "classes", "apart"), [
+    ([0, 1, 2, 3], [0, 1, 2, 3], 0.0),
+    ([0, 1, 2, 3], [0, 1, 2, 0], 0.25),
+    ([0, 1, 2, 3], [1, 2, 3, 4], 1.0),
+    ([0, 1, 2, 0], [0, 1, 2, 9], 0.0),  # a tie, as the reference shows
+    ([0, 1, 2, 0], [1, 0, 2, 3], 2 / 3),
+    ([1, 2, 3, 0], [0, 0, 0, 0], 0.0),  # all of them
+    ([0, 1, 2, 3], [[0, 1, 2, 3]], np.inf),
+    ([0, 1, 2, 3], [0, 1, 2], np.inf),
+])  # fmt: skip
+def test_in_bf16_a_class_counts_where_the_reference_decides_alike(
+    reference, classes, apart, classified
+):
+    facts, folder = classified
+    dump, name = "evaluation_0001", "evaluation/classes"
+    paths = [inputs.output_path(folder, one, dump) for one in ("reference", "other")]
+    right = [inputs.load(path) for path in paths]
+    for path, tensors, array in zip(paths, right, (reference, classes)):
+        inputs.save_tensors(path, tensors | {name: np.array(array)})
+    try:
+        rows = list(compare.rows(facts, str(folder), "reference", "other"))
+    finally:
+        for path, tensors in zip(paths, right):
+            inputs.save_tensors(path, tensors)
+    (own,) = [row for row in rows if (row.dump, row.name) == (dump, name)]
+    assert own.difference == pytest.approx(apart)
+    assert own.beyond == (apart > 0.75)
+    assert own.tolerance == (0.75 if 0 in (np.array(reference) - np.arange(4)) else inputs.ANYTHING)
+
+
+def test_what_is_not_judged_is_named(half, capsys):
+    facts, folder = half
+    assert compare.report(facts, str(folder), "reference")
+    assert "not judged" not in capsys.readouterr().out
+    path = inputs.output_path(folder, "reference", "step_0001")
+    right = inputs.load(path)
+    far = {f"gradient/{name}": 1.1 * right[f"gradient/{name}"]
+           for name in ("mlp.1.weight", "output.bias")}
+    inputs.save_tensors(path, right | far)
+    try:
+        assert compare.report(facts, str(folder), "reference")
+    finally:
+        inputs.save_tensors(path, right)
+    shown = capsys.readouterr().out
+    assert ("  AGREES\n  not judged to within 0.1: of gradient mlp.1.weight, output.bias\n"
+            "  not judged to within 0.1: of gradient_scale mlp.1.weight, output.bias\n") in shown
+    found = [compare.Row("step_0000", f"velocity/{name}", 0.0, 0.3) for name in "ab"]
+    found += [compare.Row("step_0001", f"velocity/{name}", 0.0, 0.05) for name in "ab"]
+    found += [compare.Row("step_0001", "gradient_scale", 0.0, 0.3)]
+    assert compare.loose(found) == {"velocity": ["all"], "gradient_scale": ["all"]}
 
 
 def test_bf16_rounds_as_the_framework_does(framework):

@@ -12,6 +12,7 @@ import time
 
 import hypothesis
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import safetensors.numpy
 
@@ -201,6 +202,37 @@ def drop(name):
     return change
 
 
+def change(name, words, make):
+    """Another array, make(the right one), of a tensor."""
+
+    def damage(path):
+        tensors = safetensors.numpy.load_file(path)
+        tensors[name] = make(tensors[name])
+        safetensors.numpy.save_file(tensors, path)
+
+    damage.__name__ = f"{words} {name}"
+    return damage
+
+
+def longer(name):
+    return change(name, "longer", lambda array: np.concatenate([array, array]))
+
+
+def whole_numbers(name):
+    return change(name, "whole numbers", lambda array: array.astype(np.int32))
+
+
+def described(name, dtype, shape):
+    """A tensor without a number in it, and what its header says of it."""
+
+    def damage(path):
+        text = json.dumps({name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]}})
+        path.write_bytes(len(text).to_bytes(8, "little") + text.encode())
+
+    damage.__name__ = f"{name} {dtype} of {len(shape)} axes"
+    return damage
+
+
 DAMAGES = [
     *(("config.json", damage) for damage in (cut, empty, make_a_folder)),
     ("config.json", rewrite("recommendation", "translation")),
@@ -220,6 +252,21 @@ DAMAGES = [
     *((f"outputs/{name}/evaluation_0000.safetensors", remove) for name in ("pytorch", "own")),
     ("outputs/pytorch/step_0000.safetensors", drop("loss")),
     ("outputs/pytorch/evaluation_0000.safetensors", drop("evaluation/scores")),
+    # Of another network, or of none.
+    ("inputs/parameters.safetensors", whole_numbers("mlp.1.weight")),
+    ("inputs/batch_0000.safetensors", longer("items")),
+    ("inputs/batch_0001.safetensors", change("users", "turned", lambda array: array[:, None])),
+    ("inputs/batch_0001.safetensors", whole_numbers("labels")),
+    ("inputs/state_0001.safetensors", longer("second_moment/mlp.1.bias")),
+    ("inputs/state_0001.safetensors", whole_numbers("parameter/mlp.1.bias")),
+    ("inputs/evaluation_0000.safetensors", longer("parameter/output.bias")),
+    ("inputs/evaluation_0000.safetensors", longer("batch/users")),
+    ("outputs/pytorch/initial.safetensors", longer("parameter/output.bias")),
+    ("outputs/pytorch/step_0001.safetensors", longer("gradient/mlp.1.bias")),
+    ("outputs/pytorch/step_0001.safetensors", whole_numbers("first_moment/mlp.1.bias")),
+    ("outputs/pytorch/step_0000.safetensors", change("loss", "flat", lambda a: a.reshape(1))),
+    *(("outputs/own/step_0001.safetensors", described("loss", dtype, shape))
+      for dtype in ("F32", "BF16") for shape in ([2**62, 0], [2**63, 0], [0] * 70)),
     ("outputs/notes.txt", add),
     ("outputs/own/notes.txt", add),
     ("outputs/own/step_0002.safetensors", add),
@@ -250,6 +297,37 @@ def test_a_type_that_numpy_lacks(folder, capsys):
     assert parity.main([APPLICATION, "pytorch", f"--against={folder}"]) == 1
     assert "loss is F8_E4M3. Write BF16, F32 or F64" in error_line(capsys)
     assert content(folder) == before
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("name", ["initial", "evaluation_0000"])
+def test_a_link_to_the_references_own_dump_proves_nothing(name, link, folder, capsys):
+    own = folder / "outputs" / "own" / f"{name}.safetensors"
+    own.unlink()
+    link(folder / "outputs" / "pytorch" / f"{name}.safetensors", own)
+    assert parity.main([APPLICATION, "pytorch", f"--against={folder}"]) == 1
+    assert f"{own}: the reference's own file. Write what the port computes" in error_line(capsys)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e308, -1e308, 1e155])
+@pytest.mark.parametrize("file", ["outputs/own/step_0001", "outputs/pytorch/step_0001",
+                                  "inputs/state_0001"])  # fmt: skip
+def test_numbers_out_of_all_bounds_are_judged(file, value, folder, capsys):
+    """Without a word of numpy's."""
+    path = folder / f"{file}.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    for name, array in tensors.items():
+        if name.endswith("mlp.1.weight"):
+            array[0, 0] = value
+    safetensors.numpy.save_file(tensors, path)
+    assert parity.main([APPLICATION, "pytorch", f"--against={folder}"]) == 2
+    shown, said = capsys.readouterr()
+    assert said == ""
+    name = "gradient" if file.startswith("outputs") else "optimizer/first_moment"
+    assert f"DIFFERS first at step_0001 {name}/mlp.1.weight: " in shown
+    if "pytorch" in file and not np.isfinite(value):
+        assert "1 elements of the reference are not finite, the first at [0, 0]" in shown
 
 
 @hypothesis.settings(max_examples=60, deadline=None)
@@ -408,7 +486,8 @@ def test_one_that_fails_ends_the_others(modules, culprit, reason, tmp_path, caps
 
 
 @pytest.mark.usefixtures("in_numpy")
-@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL], ids=lambda blow: blow.name)
+@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL],
+                         ids=lambda blow: blow.name)
 @pytest.mark.parametrize("modules", [("hangs", "right"), ("right", "hangs")], ids="-".join)
 def test_no_process_outlives_the_command(modules, blow, tmp_path):
     """One waits on its standard input for the one that leads; or the one that follows computes."""
@@ -429,5 +508,28 @@ def test_no_process_outlives_the_command(modules, blow, tmp_path):
     finally:
         command.kill()
     wait_until(lambda: all(map(ended, started)))
-    if blow == signal.SIGTERM:
+    if blow != signal.SIGKILL:
         assert not list(temporary.iterdir())
+
+
+@pytest.mark.usefixtures("in_numpy")
+def test_a_process_whose_command_ended_before_it_began_ends(tmp_path):
+    """Here while the environment was looked for."""
+    script = pathlib.Path(parity.IN_ENVIRONMENT)
+    text = script.read_text()
+    script.write_text(text.replace("shift 2", f"echo $$ > {tmp_path}/$7.pid\n"
+                                   f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done\nshift 2"))
+    code = ("import sys\nfrom common.parity import __main__ as parity\n"
+            f"parity.IN_ENVIRONMENT = {parity.IN_ENVIRONMENT!r}\n"
+            "sys.exit(parity.main(sys.argv[1:]))")
+    command = subprocess.Popen([sys.executable, "-c", code, APPLICATION, "one=hangs:pytorch",
+                                "two=right:pytorch", "--steps=1"], cwd=benchmark.ROOT)
+    started = tmp_path / "one.pid"
+    try:
+        wait_until(lambda: started.exists() and started.read_text())
+    finally:
+        command.kill()
+        command.wait()
+    (tmp_path / "go").touch()
+    wait_until(lambda: ended(started))
+    assert not (tmp_path / "hangs.pid").exists()

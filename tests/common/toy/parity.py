@@ -4,6 +4,7 @@ import numpy as np
 
 from toy.config import learning_rate
 from toy.data import read
+from toy.parameters import initial_parameters  # noqa: F401
 
 CHANGES = {}  # {profile: what a record changes in it}
 

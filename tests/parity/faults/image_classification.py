@@ -1,5 +1,7 @@
 """Faults of a ResNet: see plant.py."""
 
+# ruff: noqa: RUF012  (nobody changes a class's edits)
+
 import dataclasses
 
 import numpy as np
@@ -174,6 +176,62 @@ class OneTensorNeverUpdated(Rewritten):
         after["parameter"][name] = before["parameter"][name]
 
 
+# ---- LARS
+
+
+class TrustWithoutDecay:
+    edits = {"train": [("(gradient_norm + config.weight_decay * weight_norm)", "gradient_norm")]}
+
+
+class TrustByTheDecayedGradient:
+    """|g + decay w| for |g| + decay |w|."""
+
+    edits = {"train": [
+        ("lars_trust(self.config, weight, gradient)",
+         "lars_trust(self.config, weight, gradient + decay * weight)"),
+        ("(gradient_norm + config.weight_decay * weight_norm)", "gradient_norm"),
+    ]}  # fmt: skip
+
+
+class TrustOfTheWholeNetwork:
+    """Norms over all tensors."""
+
+    edits = {"train": [{
+        name: ("lars_trust(self.config, weight, gradient)",
+               f"lars_trust(self.config, *({concat}([{flat} for one in own.values()], 0) "
+               "for own in (self.weights, gradients)))")
+        for name, concat, flat in (
+            ("pytorch", "torch.cat", "one.reshape(-1)"),
+            ("tensorflow", "tf.concat", "tf.reshape(one, [-1])"),
+            ("paddlepaddle", "paddle.concat", "one.reshape([-1])"),
+        )
+    }]}  # fmt: skip
+
+
+class DecayOutsideTheTrust:
+    edits = {"train": [("trust * (gradient + decay * weight)",
+                        "(trust * gradient + decay * weight)")]}
+
+
+class RateOutsideTheMomentum:
+    edits = {"train": [
+        ("rate * trust *", "trust *"),
+        ("gradient = rate * gradient", "gradient = 1.0 * gradient"),
+        {"pytorch": ("1.0 if lars else rate", "rate"),
+         "tensorflow": ("framework.scalar(1.0) if lars else rate", "rate"),
+         "paddlepaddle": ("1.0 if lars else rate", "rate")},
+    ]}  # fmt: skip
+
+
+class VectorsByTrustToo:
+    edits = {"train": [("if lars and weight.", "if lars and 0 * weight.")]}
+
+
+class VectorsDecayedToo:
+    edits = {"train": [("gradient = rate * gradient",
+                        "gradient = rate * (gradient + self.config.weight_decay * weight)")]}
+
+
 # ---- the state
 
 
@@ -307,6 +365,13 @@ FAULTS = {
     OneTensorNeverUpdated: {
         "fp64 fp32 bf16": ("step_0001", "optimizer/parameter/blocks.1.norm2.bias"),
     },
+    TrustWithoutDecay: {"lars": ("step_0001", "optimizer/velocity/stem.weight")},
+    TrustByTheDecayedGradient: {"lars": ("step_0001", "optimizer/velocity/stem.weight")},
+    TrustOfTheWholeNetwork: {"lars": ("step_0001", "optimizer/velocity/stem.weight")},
+    DecayOutsideTheTrust: {"lars": ("step_0001", "optimizer/velocity/stem.weight")},
+    RateOutsideTheMomentum: {"lars": ("step_0000", "optimizer/velocity/stem.weight")},
+    VectorsByTrustToo: {"lars": ("step_0001", "optimizer/velocity/stem_norm.weight")},
+    VectorsDecayedToo: {"lars": ("step_0001", "optimizer/velocity/stem_norm.weight")},
     VelocityNotRestored: {"fp64 fp32": ("step_0001", "optimizer/velocity/stem.weight")},
     StatisticsNotRestored: {"fp64": ("step_0000", "statistic/stem_norm.running_mean")},
     VarianceNotRestored: {"fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var")},
@@ -325,7 +390,7 @@ FAULTS = {
     StatisticsMoveInTheEvaluation: {
         "fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var"),
     },
-    ClassesCountedFromOne: {"fp64 fp32": ("evaluation_0000", "evaluation/classes")},
+    ClassesCountedFromOne: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/classes")},
     ProbabilitiesForLogits: {"fp64 fp32": ("evaluation_0000", "evaluation/logits")},
     EvaluatesFirstParameters: {"fp64 fp32 bf16": ("evaluation_0000", "evaluation/logits")},
 }

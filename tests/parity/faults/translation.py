@@ -305,6 +305,12 @@ class StopsWhenOneHasEnded:
                               "np.any(np.isfinite(ended_scores[:, 0]))")]}
 
 
+class PiecesAllZero:
+    def evaluate(self, batch):
+        pieces, scores = super().evaluate(batch)
+        return 0 * pieces, scores
+
+
 class OnePieceMore:
     edits = {"beam_search": [("length + config.extra_decode_length",
                               "length + config.extra_decode_length + 1")]}
@@ -449,6 +455,7 @@ FAULTS = {
     EndedBeamsGoOn: {"fp64 fp32": ("evaluation_0001", "evaluation/pieces")},
     StopsWhenEachHasEnded: decoded(0, short=1),
     StopsWhenOneHasEnded: decoded(0),
+    PiecesAllZero: SHAPE,
     OnePieceMore: SHAPE,
     OnePieceLess: SHAPE,
     MaskTurned: {"masks": ("step_0000", "activation/source")},
