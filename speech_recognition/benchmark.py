@@ -78,6 +78,8 @@ BENCHMARK = Benchmark(
     loss="mean over the batch of CTC's loss, the blank being 0; infinite ones are 0",
     optimizer_sums={"velocity": "v = momentum v + g, g after clip_norm"},
     update="w - rate (g + momentum v), g after clip_norm",
+    statistic="m old + (1 - m) new, m batch_norm_momentum, new over the batch and the steps that "
+    "exist, a variance over n - 1",
     evaluation={
         "symbols": "int64 [B, T], heard, zeros behind the last",
         "scores": "[B], the logarithm of their probability",
