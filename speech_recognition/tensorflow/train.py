@@ -65,7 +65,8 @@ class Trainer:
         gradients = tape.gradient(
             loss,
             list(self.weights.values()),
-            tf.UnconnectedGradients.ZERO,  # zeros for a bias that batch norm takes out
+            # Zeros for a bias that batch norm takes out.
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return loss, dict(zip(self.weights, gradients))
 
