@@ -37,15 +37,14 @@ class BatchNorm(tf.Module):
         Returns the same shape, zero where no step exists; training moves the statistics.
         """
         x = tf.cast(x, dtype())
-        rows = list(range(x.shape.rank - 2))
         mean = self.running_mean
         if training:
             count = tf.reduce_sum(exists) * tf.cast(tf.reduce_prod(tf.shape(x)[:-2]), dtype())
-            mean = tf.reduce_sum(tf.reduce_sum(x, rows) * exists, 0) / count  # [C]
+            mean = tf.reduce_sum(_over_rows(x) * exists, 0) / count  # [C]
         x = (x - mean) * exists  # centred
         var = self.running_var
         if training:
-            var = tf.reduce_sum(tf.square(x), [*rows, x.shape.rank - 2]) / count  # [C]
+            var = tf.reduce_sum(_over_rows(tf.square(x)), 0) / count  # [C]
             for running, value in (
                 (self.running_mean, mean),
                 (self.running_var, var * (count / (count - 1.0))),
@@ -53,6 +52,13 @@ class BatchNorm(tf.Module):
                 running.assign_add((1.0 - self.momentum) * (value - running))
         scale = self.weight * tf.math.rsqrt(var + self.epsilon)
         return x * scale + self.bias * exists
+
+
+def _over_rows(x):
+    """x: [..., T, C].  Returns its sum over all axes before, [T, C]."""
+    for _ in range(x.shape.rank - 2):
+        x = tf.reduce_sum(x, 0)  # one by one: TensorFlow's sum over several loses two digits
+    return x
 
 
 class Convolution(tf.Module):
@@ -97,7 +103,7 @@ class Recurrent(tf.Module):
         self.directions = directions
         self.by_kernel = is_fused(config) and not config.compile  # XLA has no such kernel
         if self.by_kernel and config.device == "cpu":
-            raise UserError("recurrence=fused: TensorFlow has such a kernel on GPUs alone.")
+            raise UserError("recurrence=fused: TensorFlow has such a kernel on GPUs alone. Leave it at auto.")
 
     def __call__(self, x, exists, back, training):
         """x: [T, B, in].  exists: [T, 1].  back: int64 [T], the backward direction's order.
