@@ -103,7 +103,8 @@ class Recurrent(tf.Module):
         self.directions = directions
         self.by_kernel = is_fused(config) and not config.compile  # XLA has no such kernel
         if self.by_kernel and config.device == "cpu":
-            raise UserError("recurrence=fused: TensorFlow has such a kernel on GPUs alone. Leave it at auto.")
+            raise UserError("recurrence=fused: TensorFlow has such a kernel on GPUs alone. "
+                            "Leave it at auto.")
 
     def __call__(self, x, exists, back, training):
         """x: [T, B, in].  exists: [T, 1].  back: int64 [T], the backward direction's order.
