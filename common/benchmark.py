@@ -20,7 +20,7 @@ import functools
 import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.errors import UserError
@@ -51,6 +51,7 @@ class Benchmark:
     evaluation_batch, evaluation: what an evaluation takes, and what Trainer.evaluate gives, in
         words as well; first what `predict` gives.
     tolerances: {precision: {group of tensors: largest difference over the norm}}, parity's.
+    counts: {name: how many in a training batch, of numpy arrays}; the log says each epoch's sum.
     """
 
     application: str
@@ -69,6 +70,7 @@ class Benchmark:
     evaluation_batch: dict[str, str]
     evaluation: dict[str, str]
     tolerances: dict[str, dict[str, float]]
+    counts: dict[str, Callable[[dict], int]] = field(default_factory=dict)
 
 
 def roots():

@@ -6,10 +6,10 @@ g is the loss's gradient, w the weight.  Arrays are float64, of any one shape.
 import numpy as np
 
 
-def momentum(w, v, g, rate, share):
-    """v = share v + g, w = w - rate v.  Returns (w, v)."""
+def momentum(w, v, g, rate, share, nesterov=False):
+    """v = share v + g, w = w - rate v; nesterov: w - rate (g + share v).  Returns (w, v)."""
     v = share * v + g
-    return w - rate * v, v
+    return w - rate * (g + share * v if nesterov else v), v
 
 
 def adam(w, m, v, g, rate, beta1, beta2, epsilon, step=None):

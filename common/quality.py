@@ -20,6 +20,7 @@ class Quality:
         of the names.
     count(records) -> int: how many examples the records speak of.
     strictly: the target itself is not enough.
+    beside(records) -> {name: value}: what the log says beside the metrics.
     """
 
     names: tuple[str, ...]
@@ -28,6 +29,7 @@ class Quality:
     score: Callable[[list], float | tuple[float, ...]]
     count: Callable[[list], int]
     strictly: bool = False
+    beside: Callable[[list], dict[str, float]] = lambda records: {}
 
     def values(self, records: list) -> dict[str, float]:
         """{name: value} over the whole evaluation set."""

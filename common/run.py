@@ -76,6 +76,7 @@ class Run:
         self.training = None         # what it reads for training, across epochs
         self.num_steps = 0           # in an epoch
         self.batch_examples = 0      # in the batch under way
+        self.counted = {}            # of the epoch's batches that this process has read
         self.loss = None             # of the step before
         self.saving = Saving()
         self.saved_at = time.monotonic()
@@ -219,6 +220,7 @@ class Run:
         """
         first = self.position.epoch_steps
         self.num_steps = len(batches)
+        self.counted = dict.fromkeys(self.benchmark.counts, 0)
         self.meter.start()
         if self.training is None:
             left = self.config.num_epochs - self.position.epoch + 1
@@ -230,6 +232,8 @@ class Run:
             if not np.array_equal(read, indices):
                 raise RuntimeError("these batches are not what followed those of the epoch before")
             self.batch_examples = np.count_nonzero(indices >= 0)  # below 0: a batch's filling
+            for name, count in self.benchmark.counts.items():
+                self.counted[name] += count(batch)
             yield batch
         if batches.following is None:
             self.training = None
@@ -259,14 +263,15 @@ class Run:
         """Ends an epoch; where the rules want it, scores the whole evaluation set."""
         at = self.position
         self._check_loss()
-        self.log.end("epoch_stop", epoch_num=at.epoch)
+        self.log.end("epoch_stop", epoch_num=at.epoch, **self._all_counted())
         at.epoch_open = False
         if self._evaluates(at.epoch) or at.epoch == self.config.num_epochs:
             self.log.start("eval_start", epoch_num=at.epoch)
             started = time.perf_counter()
-            values = self._score(predict, batches)
+            records = self._records(predict, batches)
+            values, beside = self.quality.values(records), self.quality.beside(records)
             at.eval_seconds += time.perf_counter() - started
-            self.log.event("eval_accuracy", logged(values), epoch_num=at.epoch)
+            self.log.event("eval_accuracy", logged(values), epoch_num=at.epoch, **beside)
             self.log.end("eval_stop", epoch_num=at.epoch)
             self.log.end("block_stop", first_epoch_num=self._block_first())
             at.block_open = False
@@ -289,7 +294,12 @@ class Run:
             at.epoch >= self.config.num_epochs and not at.epoch_open
         )
 
-    def _score(self, predict, batches):
+    def _all_counted(self):
+        """{name: how many} of the epoch's batches, over all processes; a resumed one's are new."""
+        parts = self.framework.gather(self.counted) if self.counted else []
+        return {name: sum(part[name] for part in parts) for name in self.counted}
+
+    def _records(self, predict, batches):
         # Whole batches, each to one process: a part of a batch may be nothing at all, and decoding
         # takes as long for a part as for the whole.
         own = dataclasses.replace(batches, indices=dealt(
@@ -302,7 +312,7 @@ class Run:
             raise RuntimeError(
                 f"evaluated {self.quality.count(records)} examples, the set has {expected}"
             )
-        return self.quality.values(records)
+        return records
 
     def _evaluates(self, epoch):
         since = epoch - self.config.evaluate_first_epoch

@@ -300,14 +300,17 @@ def compute_dtype():
 class Momentum:
     """v = momentum v + g, w = w - rate v: the formula of PyTorch and PaddlePaddle.
 
+    nesterov: w = w - rate (g + momentum v).
+
     Keras's SGD has the rate inside v, which is another formula once the rate changes; so this is
     the kernel beneath TensorFlow 1's MomentumOptimizer, tf.raw_ops.ResourceApplyMomentum:
     https://www.tensorflow.org/api_docs/python/tf/raw_ops/ResourceApplyMomentum
     """
 
-    def __init__(self, weights, momentum):
+    def __init__(self, weights, momentum, nesterov=False):
         self.weights = weights
         self.momentum = momentum
+        self.nesterov = nesterov
         self.learning_rate = None    # set before each step
         self.sums = None             # by make_sums
 
@@ -320,6 +323,7 @@ class Momentum:
                 lr=self.learning_rate,
                 grad=gradients[name],
                 momentum=scalar(self.momentum),
+                use_nesterov=self.nesterov,
             )
 
 

@@ -82,7 +82,7 @@ class Trainer:
         self.numbers = state["parameter"]["numbers"]
 
 
-def quality(*names, higher_is_better=True):
+def quality(*names, higher_is_better=True, beside=lambda records: {}):
     """The Quality of a network that predicts its own values: each example has all of them."""
 
     def score(records):
@@ -95,6 +95,7 @@ def quality(*names, higher_is_better=True):
         compare=lambda predictions, batch: predictions,
         score=score,
         count=lambda records: sum(map(len, records)),
+        beside=beside,
     )
 
 
@@ -117,15 +118,17 @@ def batches(epoch):
                    following=functools.partial(batches, epoch + 1))
 
 
-def run(config, values, framework=None, before_step=None, names=("top1_accuracy",), **more):
+def run(config, values, framework=None, before_step=None, names=("top1_accuracy",), counts=(),
+        **more):
     """Runs any application's config to the end, on the data of IMAGES.  Returns the Run.
 
     values: the score of each epoch; where there are several names, one for each of them.
-    before_step(run): called before each step.  more: of `quality`.
+    before_step(run): called before each step.  counts: the Benchmark's.  more: of `quality`.
     """
     metric = quality(*names, **more)
     facts = dataclasses.replace(
-        benchmark.benchmark_of(config.application), quality=lambda config: metric
+        benchmark.benchmark_of(config.application), quality=lambda config: metric,
+        counts=dict(counts),
     )
     with Run(config, facts, framework or Framework()) as running:
         trainer = Trainer()

@@ -27,8 +27,9 @@ def config_of(application, profile, folder):
 
 def finished(config, *values):
     """Runs with the scores of the last epochs; those before have the first one's."""
-    names = benchmark.benchmark_of(config.application).quality(config).names
-    fake.run(config, [*values[:1] * (config.num_epochs - len(values)), *values], names=names)
+    quality = benchmark.benchmark_of(config.application).quality(config)
+    fake.run(config, [*values[:1] * (config.num_epochs - len(values)), *values],
+             names=quality.names, higher_is_better=quality.higher_is_better)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,9 @@ def test_a_reference_run_passes_where_its_target_is_met(application, tmp_path, c
     config = dataclasses.replace(config_of(application, "REFERENCE", tmp_path / "met"),
                                  num_epochs=4)
     facts = benchmark.benchmark_of(application)
-    finished(config, 0.01, config.target + 0.001)
+    higher = facts.quality(config).higher_is_better
+    poor, good = (0.01, config.target + 0.001) if higher else (99.0, config.target - 0.001)
+    finished(config, poor, good)
     code, shown = judged(tmp_path / "met", capsys)
     assert code == 0, shown
     division = "closed" if facts.closed else "open"
@@ -56,7 +59,7 @@ def test_a_reference_run_passes_where_its_target_is_met(application, tmp_path, c
     assert shown.count("PASS") == (2 if version else 3)
     assert "strict order of events" in shown
 
-    finished(dataclasses.replace(config, output_dir=str(tmp_path / "missed")), 0.01, 0.02)
+    finished(dataclasses.replace(config, output_dir=str(tmp_path / "missed")), poor, poor)
     code, shown = judged(tmp_path / "missed", capsys)
     assert code == 2, shown
     assert "eval_accuracy" in shown

@@ -308,6 +308,23 @@ def test_several_metrics_stand_in_the_log_by_upper_case_names(tmp_path):
     assert values == [{"BBOX": 0.75, "SEGM": 0.125}, {"BBOX": 0.5, "SEGM": 0.25}]
 
 
+def test_what_stands_beside_the_metric_and_what_is_counted_is_in_the_log(tmp_path):
+    """Each epoch's sum over its four batches, and over the processes."""
+    counts = {"pictures": lambda batch: len(batch["numbers"]), "zeros": lambda batch: 0}
+    running = fake.run(
+        fake.config_of(tmp_path, target=1.1, num_epochs=2), [0.5, 0.6],
+        fake.Framework(processes=2), counts=counts,
+        beside=lambda records: {"other": 10.0 * records[0][0, 0]},
+    )
+    assert running.position.curve[1]["quality"] == {"top1_accuracy": 0.6}
+    _, events = check_log.read(str(tmp_path))
+    found = {key: [event["metadata"] for event in events if event["key"] == key]
+             for key in ("epoch_stop", "eval_accuracy")}
+    # Of a batch of 4, this process reads 2, and the other does alike.
+    assert [(one["pictures"], one["zeros"]) for one in found["epoch_stop"]] == [(16, 0), (16, 0)]
+    assert [one["other"] for one in found["eval_accuracy"]] == [5.0, 6.0]
+
+
 def test_lower_may_be_better(tmp_path):
     config = fake.config_of(tmp_path, target=0.23)
     running = fake.run(config, [0.5, 0.24, 0.22], names=("wer",), higher_is_better=False)

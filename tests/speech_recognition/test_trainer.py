@@ -1,0 +1,113 @@
+"""What each framework's Trainer promises beside the network: optimizer, precisions, full size."""
+
+import dataclasses
+import importlib
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from speech_recognition import parameters, parity
+from speech_recognition.config import QUICK, REFERENCE
+from speech_recognition.decoding import beam_search
+
+SMALL = dataclasses.replace(
+    QUICK, seed=1, batch_size=5, conv_channels=4, hidden_size=16, frame_step=25
+)
+
+
+@pytest.fixture()
+def trainer_of(framework):
+    """Makes the framework's Trainer for a config."""
+    name = framework.__name__.rpartition(".")[2]
+
+    def make(config):
+        framework.start(config)
+        module = importlib.import_module(f"speech_recognition.{name}.train")
+        return module.Trainer(config, parameters.initial_parameters(config))
+
+    return make
+
+
+def losses(trainer, framework, batches):
+    return np.array([float(framework.get(trainer.train_step(b, k))) for k, b in enumerate(batches)])
+
+
+@pytest.mark.parametrize("clip_norm", [1e6, 3.0])
+def test_the_optimizer_is_nesterovs_momentum_of_clipped_gradients(trainer_of, framework, clip_norm):
+    config = dataclasses.replace(SMALL, precision="fp64", clip_norm=clip_norm)
+    config, batches = parity.training(config, 3)
+    config = dataclasses.replace(config, num_train_utterances=10)  # the third step: a new epoch
+    trainer = trainer_of(config)
+    expected = trainer.state()
+    for step, batch in enumerate(batches):
+        _, _, gradients = trainer.gradients(framework.put(batch))
+        specification = trainer.specification
+        gradients = {n: framework.to_canonical(g, specification[n].role)
+                     for n, g in gradients.items()}
+        norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
+        assert 3.0 < norm < 1e6
+        rate = 1e-2 / 1.1 ** (step // 2)
+        trainer.load_state(expected)  # the statistics have moved
+        trainer.train_step(batch, step)
+        found = trainer.state()
+        for name, gradient in gradients.items():
+            g = gradient * min(1.0, clip_norm / (norm + 1e-6))
+            v = 0.9 * expected["velocity"][name] + g
+            w = expected["parameter"][name] - rate * (g + 0.9 * v)
+            np.testing.assert_allclose(found["velocity"][name], v, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(found["parameter"][name], w, rtol=1e-9, atol=1e-12)
+        expected = found
+
+
+def test_a_beam_search_on_the_networks_own_output(trainer_of, framework):
+    """Wide enough, it finds symbols at least as likely as the likeliest path's."""
+    config, batches = parity.training(SMALL, 1)
+    trainer = trainer_of(config)
+    _, path_scores = trainer.evaluate(batches[0])
+    found = framework.get(trainer.evaluate_on_device(framework.put(batches[0])))
+    trainer.config = dataclasses.replace(config, beam_size=8)
+    symbols, scores = trainer.evaluate(batches[0])
+    assert (scores > path_scores).all()
+    assert np.array_equal(beam_search(found, batches[0]["lengths"], 8)[0], symbols)
+
+
+def test_bfloat16_stays_near_float32(trainer_of, framework):
+    config, batches = parity.training(SMALL, 4)
+    expected = losses(trainer_of(config), framework, batches)
+    half_config = dataclasses.replace(config, precision="bf16")
+    if framework.__name__.endswith("paddlepaddle"):
+        with pytest.raises(UserError, match="bfloat16 on GPUs alone"):
+            trainer_of(half_config)
+        return
+    half = trainer_of(half_config)
+    found = losses(half, framework, batches)
+    assert np.abs(found - expected).max() < 0.1 * expected.max()
+    assert (found != expected).any()  # it did compute otherwise
+    assert all(a.dtype == np.float32 for a in half.state()["parameter"].values())
+
+
+def test_a_compiled_step_computes_the_same(trainer_of, framework):
+    config, batches = parity.training(SMALL, 3)
+    plain = trainer_of(config)
+    expected = losses(plain, framework, batches)
+    if framework.__name__.endswith("tensorflow"):
+        # A run with --compile never turns it on; in this process the tests before have.
+        from tensorflow.python.framework.config import disable_op_determinism
+
+        disable_op_determinism()
+    compiled = trainer_of(dataclasses.replace(config, compile=True))
+    np.testing.assert_allclose(losses(compiled, framework, batches), expected, rtol=1e-4)
+    for name, array in plain.state()["parameter"].items():
+        other = compiled.state()["parameter"][name]
+        assert np.linalg.norm(array - other) <= 1e-3 * np.linalg.norm(array) + 1e-6, name
+
+
+def test_the_full_network_learns_a_batch(trainer_of, framework):
+    """At the published size, on two short utterances that it must fit."""
+    config = dataclasses.replace(REFERENCE, seed=1, batch_size=2, learning_rate=3e-3, frame_step=1)
+    config, (batch,) = parity.training(config, 1)
+    trainer = trainer_of(config)
+    found = losses(trainer, framework, [batch] * 4)
+    assert found[-1] < 0.8 * found[0]
+    assert trainer.predict(batch).shape == (2, batch["steps"][0])
