@@ -269,18 +269,15 @@ def ctc_loss(logits, labels, lengths):
     Graves et al. 2006.  logits: [T, B, S].  labels: int32 [B, L], behind each utterance's end 0.
     lengths: int32 [B], of T.  Returns a scalar.
     """
-    counts = (labels != 0).sum(axis=1)  # [B]
-    again = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)).sum(axis=1)
-    fits = (counts + again).clip(min=1) <= lengths.astype("int64")  # else the loss is infinite
     losses = F.ctc_loss(
         logits,
         labels,
-        lengths.astype("int64").clip(min=1),
-        paddle.where(fits, counts, paddle.zeros_like(counts)),  # or the gradient were no number
+        lengths.astype("int64").clip(min=1),  # PaddlePaddle ends at a length of 0
+        (labels != 0).sum(axis=1).clip(min=1),
         blank=BLANK,
         reduction="none",
-    )  # [B]
-    losses = losses * fits.astype(losses.dtype)
+    )  # [B], 0 where infinite
+    losses = losses * (lengths > 0).astype(losses.dtype)
     return losses.sum() / utterances(lengths).clip(min=1)
 
 
