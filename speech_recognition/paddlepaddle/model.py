@@ -50,8 +50,7 @@ class BatchNorm(nn.Layer):
             with paddle.no_grad():
                 unbiased = var * (count / (count - 1.0))
                 for statistic, new in ((self.running_mean, mean), (self.running_var, unbiased)):
-                    moved = statistic + (1.0 - self.momentum) * (new - statistic)
-                    paddle.assign(moved, statistic)
+                    paddle.assign(statistic.lerp(new, 1.0 - self.momentum), statistic)
         scale = self.weight * (var + self.epsilon).rsqrt()
         return x * (scale * exists) + self.bias * exists
 
@@ -76,7 +75,7 @@ class Convolution(nn.Layer):
         x = F.conv2d(x, self.weight, self.bias.detach(), self.stride)
         exists = existing(x.shape[3], missing)
         x = self.norm(x.moveaxis(1, 3), exists, training)  # [B, frequency, T, C]
-        return x.clip(0.0, 20.0).moveaxis(3, 1)
+        return x.clamp(0.0, 20.0).moveaxis(3, 1)
 
 
 class Recurrent(nn.Layer):
@@ -103,29 +102,30 @@ class Recurrent(nn.Layer):
         Returns [T, B, H], zero where no step exists.
         """
         if self.norm:
-            x = self.norm(x.transpose([1, 0, 2]), exists, training).transpose([1, 0, 2])
-        x = paddle.stack([x, x.index_select(back, 0)][: self.directions])  # [D, T, B, in]
+            x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)
+        x = paddle.stack([x, x.index_select(0, back)][: self.directions])  # [D, T, B, in]
         states = self.kernel(x) if self.by_kernel else self.steps(x)  # [D, T, B, H]
         x = states[0]
         if self.directions == 2:
-            x = x + states[1].index_select(back, 0)  # [T, B, H]
+            x = x + states[1].index_select(0, back)  # [T, B, H]
         return x * exists[:, :, None]
 
     def steps(self, x):
         """All steps one by one, both directions side by side.  x: [D, T, B, in]."""
-        products = paddle.matmul(x.flatten(1, 2), self.input_weight, transpose_y=True)
-        products = products + self.input_bias[:, None]  # [D, T B, 3 H]
+        products = paddle.baddbmm(
+            self.input_bias[:, None], x.flatten(1, 2), self.input_weight.transpose(1, 2)
+        )  # [D, T B, 3 H]
         products = products.unflatten(1, x.shape[1:3]).astype(dtype())
         return Recurrence.apply(products, self.hidden_weight, self.hidden_bias)
 
     def kernel(self, x):
         """The same by the framework's own kernel, once for each direction.  x: [D, T, B, in]."""
         size = self.hidden_weight.shape[2]
-        start = paddle.zeros([1, x.shape[2], size], x.dtype)
+        start = x.new_zeros([1, x.shape[2], size])
         tensors = (self.input_weight, self.hidden_weight, self.input_bias, self.hidden_bias)
         testing = not paddle.is_grad_enabled()
         numbers = (0.0, False, x.shape[3], size, 1, "GRU", 0, testing)
-        mask = paddle.empty([0], "uint8")  # of dropout
+        mask = paddle.zeros([0], "uint8")  # of dropout
         return [
             paddle._C_ops.rnn(one, [start], weights, None, mask, *numbers)[0].astype(dtype())
             for one, *weights in zip(x, *tensors)
@@ -146,19 +146,19 @@ class Recurrence(paddle.autograd.PyLayer):
         bias: [D, 3 H].  Returns [D, T, B, H].
         """
         directions, steps, batch, size = *products.shape[:3], weight.shape[2]
-        turned = weight.transpose([0, 2, 1])  # or each product would turn it anew
-        bias = bias[:, None].expand([directions, batch, 3 * size])
+        turned = weight.transpose(1, 2)  # or each product would turn it anew
         # Lists: PaddlePaddle copies the part of a tensor that is to be written into.
         gates, hiddens, candidates = [], [], []
-        states = [paddle.zeros([directions, batch, size], products.dtype)]
-        new = products[..., : 2 * size].unbind(1), products[..., 2 * size :].unbind(1)
-        for new_gates, new_candidate in zip(*new):
-            now = paddle.baddbmm(bias, states[-1], turned)
-            gates.append((now[..., : 2 * size] + new_gates).sigmoid_())
-            reset, update = gates[-1].split(2, axis=2)
+        states = [products.new_zeros([directions, batch, size])]
+        new_gates = products[..., : 2 * size].unbind(1)
+        new_candidates = products[..., 2 * size :].unbind(1)
+        for step in range(steps):
+            now = paddle.baddbmm(bias[:, None], states[step], turned)
+            gates.append((now[..., : 2 * size] + new_gates[step]).sigmoid())
+            reset, update = gates[step].split(2, axis=2)
             hiddens.append(now[..., 2 * size :])  # U_n h + c_n
-            candidates.append((new_candidate + reset * hiddens[-1]).tanh_())
-            states.append(paddle.lerp(candidates[-1], states[-1], update))
+            candidates.append((new_candidates[step] + reset * hiddens[step]).tanh())
+            states.append(paddle.lerp(candidates[step], states[step], update))
         saved = (paddle.stack(one) for one in (gates, hiddens, candidates, states))
         ctx.save_for_backward(weight, *saved)
         return paddle.stack(states[1:], axis=1)
@@ -167,7 +167,7 @@ class Recurrence(paddle.autograd.PyLayer):
     def backward(ctx, gradient):
         """gradient: [D, T, B, H].  Returns those of products, weight and bias."""
         weight, gates, hidden, candidates, states = ctx.saved_tensor()
-        steps, directions, batch, size = candidates.shape
+        steps, _, batch, size = candidates.shape
         reset, update = gates.split(2, axis=3)
         before = states[:-1]
         # What a state's gradient is multiplied by to give that of each gate's sum.
@@ -192,11 +192,11 @@ class Recurrence(paddle.autograd.PyLayer):
         state_gradients = paddle.stack(state_gradients[::-1])
         sums = paddle.stack(sums[::-1], axis=1).flatten(1, 2)  # [D, T B, 3 H]
         weight_gradient = paddle.bmm(
-            sums.transpose([0, 2, 1]), before.transpose([1, 0, 2, 3]).flatten(1, 2)
+            sums.transpose(1, 2), before.transpose(0, 1).flatten(1, 2)
         )
         bias_gradient = sums.sum(1)
-        candidate_gradient = (candidate_factors * state_gradients).transpose([1, 0, 2, 3])
-        product_gradient = sums[..., : 2 * size].unflatten(1, [steps, batch])
+        candidate_gradient = (candidate_factors * state_gradients).transpose(0, 1)
+        product_gradient = sums[..., : 2 * size].unflatten(1, (steps, batch))
         product_gradient = paddle.concat([product_gradient, candidate_gradient], axis=3)
         return product_gradient, weight_gradient, bias_gradient
 
@@ -231,15 +231,15 @@ class DeepSpeech(nn.Layer):
 
         Returns logits [T, B, S]; record(name, activation) sees each of parameters.points.
         """
-        x = spectrograms.astype(dtype()).transpose([0, 2, 1])[:, None]  # [B, 1, 161, F]
+        x = spectrograms.astype(dtype()).transpose(1, 2)[:, None]  # [B, 1, 161, F]
         missing = num_steps(x.shape[3]) - steps
         for index, convolution in enumerate(self.convolutions):
             x = convolution(x, missing, training)
             record(f"convolutions.{index}", x)
-        x = x.transpose([3, 0, 1, 2]).flatten(2)  # [T, B, C frequency]
+        x = x.permute(3, 0, 1, 2).flatten(2)  # [T, B, C frequency]
         exists = existing(len(x), missing)
         x = self.recur(x, exists, steps, training, record)  # [T, B, H]
-        x = self.norm(x.transpose([1, 0, 2]), exists, training).transpose([1, 0, 2])
+        x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)
         record("norm", x)
         logits = self.output(x)  # [T, B, S]
         record("logits", logits)
@@ -269,19 +269,16 @@ def ctc_loss(logits, labels, lengths):
     Graves et al. 2006.  logits: [T, B, S].  labels: int32 [B, L], behind each utterance's end 0.
     lengths: int32 [B], of T.  Returns a scalar.
     """
-    counts = (labels != 0).sum(axis=1)  # [B]
-    again = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)).sum(axis=1)
-    fits = (counts + again).clip(min=1) <= lengths.astype("int64")  # else the loss is infinite
     losses = F.ctc_loss(
         logits,
         labels,
-        lengths.astype("int64").clip(min=1),
-        paddle.where(fits, counts, paddle.zeros_like(counts)),  # or the gradient were no number
+        lengths.astype("int64").clamp(min=1),  # PaddlePaddle ends at a length of 0
+        (labels != 0).sum(dim=1).clamp(min=1),
         blank=BLANK,
         reduction="none",
-    )  # [B]
-    losses = losses * fits.astype(losses.dtype)
-    return losses.sum() / utterances(lengths).clip(min=1)
+    )  # [B], 0 where infinite
+    losses = losses * (lengths > 0).astype(losses.dtype)
+    return losses.sum() / utterances(lengths).clamp(min=1)
 
 
 def utterances(lengths):

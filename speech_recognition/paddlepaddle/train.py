@@ -3,12 +3,13 @@
 import paddle
 import paddle.nn.functional as F
 
+from common.errors import UserError
 from common.frameworks import paddlepaddle as framework
 from common.parameters import ignore, keep
 from common.run import Run
 from speech_recognition import data
 from speech_recognition.benchmark import BENCHMARK
-from speech_recognition.config import learning_rate
+from speech_recognition.config import is_fused, learning_rate
 from speech_recognition.decoding import decode
 from speech_recognition.parameters import initial_parameters, specification
 
@@ -22,6 +23,11 @@ class Trainer:
     """One network, its optimizer, one step, and the evaluation's decoding."""
 
     def __init__(self, config, parameters):
+        if config.compile and not is_fused(config):  # 200 s for each shape at the published size
+            raise UserError(
+                "--compile: PaddlePaddle would write out every step of the recurrent layers. Add "
+                "--set=recurrence=fused, or leave it."
+            )
         self.config = config
         self.specification = specification(config)
         self.network = DeepSpeech(config)
@@ -63,11 +69,9 @@ class Trainer:
 
         g is the gradient times min(1, clip_norm / (norm of all gradients together + 1e-6)).
         """
-        squares = [gradients[name].square().sum() for name in self.weights]
-        norm = paddle.stack(squares).sum().sqrt()
-        share = (self.config.clip_norm / (norm + 1e-6)).clip(max=1.0)
         for name, weight in self.weights.items():
-            weight.grad = share * gradients[name]
+            weight.grad = gradients[name]
+        paddle.nn.utils.clip_grad_norm_(self.weights.values(), self.config.clip_norm)
         self.optimizer.set_lr(rate)
         self.optimizer.step()
 
@@ -104,7 +108,7 @@ class Trainer:
         """Log-probability of each symbol in each step, [B, T, S]."""
         with framework.autocast(self.config):
             logits = self.network(batch["spectrograms"], batch["steps"], False, ignore)
-        return F.log_softmax(logits.astype(framework.dtype()), axis=2).transpose([1, 0, 2])
+        return F.log_softmax(logits.astype(framework.dtype()), axis=2).transpose(0, 1)
 
     def state(self):
         """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""

@@ -35,7 +35,7 @@ def losses(trainer, framework, batches):
 
 @pytest.mark.parametrize("clip_norm", [1e6, 3.0])
 def test_the_optimizer_is_nesterovs_momentum_of_clipped_gradients(trainer_of, framework, clip_norm):
-    config = dataclasses.replace(SMALL, precision="fp64", clip_norm=clip_norm)
+    config = dataclasses.replace(SMALL, **parity.EXACT, precision="fp64", clip_norm=clip_norm)
     config, batches = parity.training(config, 3)
     config = dataclasses.replace(config, num_train_utterances=10)  # the third step: a new epoch
     trainer = trainer_of(config)
@@ -53,8 +53,8 @@ def test_the_optimizer_is_nesterovs_momentum_of_clipped_gradients(trainer_of, fr
         found = trainer.state()
         for name, gradient in gradients.items():
             g = gradient * min(1.0, clip_norm / (norm + 1e-6))
-            v = 0.9 * expected["velocity"][name] + g
-            w = expected["parameter"][name] - rate * (g + 0.9 * v)
+            v = 0.875 * expected["velocity"][name] + g
+            w = expected["parameter"][name] - rate * (g + 0.875 * v)
             np.testing.assert_allclose(found["velocity"][name], v, rtol=1e-9, atol=1e-12)
             np.testing.assert_allclose(found["parameter"][name], w, rtol=1e-9, atol=1e-12)
         expected = found
@@ -89,6 +89,10 @@ def test_bfloat16_stays_near_float32(trainer_of, framework):
 
 def test_a_compiled_step_computes_the_same(trainer_of, framework):
     config, batches = parity.training(SMALL, 3)
+    if framework.__name__.endswith("paddlepaddle"):
+        with pytest.raises(UserError, match="write out every step"):
+            trainer_of(dataclasses.replace(config, compile=True))
+        config = dataclasses.replace(config, recurrence="fused")
     plain = trainer_of(config)
     expected = losses(plain, framework, batches)
     if framework.__name__.endswith("tensorflow"):
