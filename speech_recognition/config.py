@@ -78,22 +78,24 @@ REFERENCE = Config(
     workers=4,
 )
 
-# A minute or less on two cores, without a network connection: see README.md, "Quick".
+# A minute or less on two cores, without a network connection: see README.md, "Quick".  Its clip is
+# the length of a common gradient of the first epoch; the greatest there are five times as long.
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target=20.0,
+    target=25.0,
     num_epochs=20,
     workers=0,
     num_train_utterances=None,
     num_eval_utterances=None,
+    augment=False,                                    # its speakers differ as it is
     order="sortagrad",
     batch_size=16,
     conv_channels=8,
     num_layers=2,
     hidden_size=96,
     learning_rate=1e-2,
-    clip_norm=100.0,
+    clip_norm=20.0,
 )
 
 # The network of the v0.5 tag, which was never seen to reach the target: about 34 at the best.

@@ -10,9 +10,10 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile
+from rapidfuzz.distance import Levenshtein
 from sklearn.neighbors import NearestNeighbors
 
-from speech_recognition import alphabet, data, index, quick_data
+from speech_recognition import alphabet, data, decoding, index, quality, quick_data
 from speech_recognition.config import QUICK
 
 LIMIT = 90.0  # WER, percent, that no cheap recogniser goes below
@@ -31,6 +32,14 @@ def transcripts(written):
     """{split: [transcript]}."""
     found = {split: index.load(written, split) for split in index.SUBSETS}
     return {split: [one.transcript(n) for n in range(len(one))] for split, one in found.items()}
+
+
+@pytest.fixture(scope="module")
+def bands(written):
+    """{split: [float32 [F, 40]]}: spectrograms, four frequencies averaged."""
+    counts = {"train": written.num_train_utterances, "test": written.num_eval_utterances}
+    return {split: [data.spectrogram(written, split, 1, n)[:, :160].reshape(-1, 40, 4).mean(-1)
+                    for n in range(count)] for split, count in counts.items()}
 
 
 def rates(references, guesses):
@@ -152,13 +161,12 @@ def test_the_commonest_words_stay_far_above_the_target(transcripts, capsys):
     assert min(found) > LIMIT
 
 
-def test_the_nearest_utterances_stay_far_above_the_target(written, transcripts, capsys):
+def test_the_nearest_utterances_stay_far_above_the_target(bands, transcripts, capsys):
     """Spectrograms of 40 bands squeezed into 48 frames, each normalised; 1 nearest neighbour."""
     shrunk = {}
     for split in index.SUBSETS:
         rows = []
-        for n in range(len(transcripts[split])):
-            spectrum = data.spectrogram(written, split, 1, n)[:, :160].reshape(-1, 40, 4).mean(-1)
+        for spectrum in bands[split]:
             places = np.linspace(0, len(spectrum), 49).astype(int)
             rows.append(np.add.reduceat(spectrum, places[:-1]) / np.diff(places)[:, None])
         shrunk[split] = np.array(rows).reshape(len(rows), -1)
@@ -171,3 +179,112 @@ def test_the_nearest_utterances_stay_far_above_the_target(written, transcripts, 
     with capsys.disabled():
         print(f"\nspeech_recognition quick: nearest utterance, WER {best:.1f}")
     assert best > LIMIT
+
+
+def test_a_linear_model_of_each_step_stays_far_above_the_target(
+    written, bands, transcripts, capsys
+):
+    """A step is two frames; the model sees four steps on each side, and learns by CTC, with Adam.
+
+    Then each word that it hears becomes the nearest of those that train.
+    """
+    def windows(spectrum):
+        steps = spectrum[: len(spectrum) // 2 * 2].reshape(-1, 2, 40).mean(axis=1)
+        seen = np.lib.stride_tricks.sliding_window_view(np.pad(steps, ((4, 4), (0, 0))), 9, axis=0)
+        return np.hstack([seen.reshape(len(steps), -1), np.ones((len(steps), 1))])
+
+    inputs = [windows(spectrum) for spectrum in bands["train"]]
+    labels = index.load(written, "train").labels
+    labels = [labels[n].astype(np.int64) for n in range(len(inputs))]
+    weight = np.zeros((inputs[0].shape[1], len(alphabet.SYMBOLS)))
+    mean, square = np.zeros_like(weight), np.zeros_like(weight)
+    rng = np.random.default_rng(0)
+    batches = [part for _ in range(5) for part in np.split(rng.permutation(len(inputs)), 24)]
+    for step, numbers in enumerate(batches, 1):
+        x, lengths = padded([inputs[n] for n in numbers])
+        said, _ = padded([labels[n] for n in numbers])
+        probabilities = softmax(x @ weight)
+        gradient = probabilities - shares(probabilities, lengths, said)
+        gradient *= (np.arange(x.shape[1]) < lengths[:, None])[:, :, None]
+        gradient = np.tensordot(x, gradient, ((0, 1), (0, 1))) / len(numbers)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.99 * square + 0.01 * gradient**2
+        weight -= 0.01 * mean / (1 - 0.9**step) / np.sqrt(square / (1 - 0.99**step) + 1e-16)
+
+    x, lengths = padded([windows(spectrum) for spectrum in bands["test"]])
+    symbols, _ = decoding.best_path(np.log(softmax(x @ weight)), lengths)
+    texts = [quality.text(row) for row in symbols]
+    known, _ = quick_data.lexicon()
+    corrected = [" ".join(min(known, key=lambda other: Levenshtein.distance(word, other))
+                          for word in text.split()) for text in texts]
+    letters = 100 * np.mean([jiwer.cer(*pair) for pair in zip(transcripts["test"], texts)])
+    found = [rates(transcripts["test"], guesses) for guesses in (texts, corrected)]
+    with capsys.disabled():
+        print(f"\nspeech_recognition quick: a linear model of each step, WER {found[0]:.1f}, "
+              f"by known words {found[1]:.1f}, of letters {letters:.1f}")
+    assert min(found) > LIMIT
+    assert letters < 90  # it has learnt something
+
+
+def padded(rows):
+    """(array [B, longest, ...], lengths): rows of any length, zeros behind them."""
+    lengths = np.array([len(row) for row in rows])
+    found = np.zeros((len(rows), lengths.max(), *rows[0].shape[1:]), rows[0].dtype)
+    for place, row in zip(found, rows):
+        place[: len(row)] = row
+    return found, lengths
+
+
+def softmax(x):
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return x / x.sum(axis=-1, keepdims=True)
+
+
+def shares(probabilities, lengths, labels):
+    """[B, T, S]: the share of the paths to the labels that are at a symbol in a step, as CTC's.
+
+    probabilities: [B, T, S].  lengths: of T.  labels: [B, L], zeros behind the last.
+    """
+    num_utterances, num_steps, _ = probabilities.shape
+    last = 2 * (labels > 0).sum(axis=1)[:, None]  # the blank behind the last label
+    places = np.zeros((num_utterances, 2 * labels.shape[1] + 1), np.int64)
+    places[:, 1::2] = labels
+    skips = (places > 0) & (places != np.pad(places, ((0, 0), (2, 0)))[:, :-2])
+    numbers = np.arange(places.shape[1])
+    heard = np.take_along_axis(probabilities, places[:, None].repeat(num_steps, 1), axis=2)
+    heard *= (numbers <= last)[:, None]
+
+    def normed(x):
+        return x / np.maximum(x.sum(axis=-1, keepdims=True), 1e-300)
+
+    before, after = np.zeros_like(heard), np.zeros_like(heard)
+    now = np.broadcast_to(numbers < 2, places.shape).astype(float)
+    for step in range(num_steps):
+        if step:
+            once, twice = (np.pad(now, ((0, 0), (by, 0)))[:, : len(numbers)] for by in (1, 2))
+            now = now + once + skips * twice
+        now = before[:, step] = normed(now * heard[:, step])
+    for step in range(num_steps - 1, -1, -1):
+        if step < num_steps - 1:
+            now = now * heard[:, step + 1]
+            once, twice = (np.pad(part, ((0, 0), (0, by)))[:, by:]
+                           for part, by in ((now, 1), (now * skips, 2)))
+            now = now + once + twice
+        end = (numbers <= last) & (numbers >= last - 1)
+        now = after[:, step] = normed(np.where((step == lengths - 1)[:, None], end, now))
+    found = np.zeros_like(probabilities)
+    rows, steps = np.ogrid[:num_utterances, :num_steps]
+    for number, of_place in enumerate(np.moveaxis(normed(before * after), 2, 0)):
+        found[rows, steps, places[:, [number]]] += of_place
+    return found
+
+
+def test_shares_of_symbols_by_hand():
+    """Paths to "A" in two steps: blank A, A blank, A A; the weights are their probabilities."""
+    probabilities = np.array([[[0.6, 0.4], [0.5, 0.5], [0.9, 0.1]]])
+    paths = {(0, 1): 0.3, (1, 0): 0.2, (1, 1): 0.2}
+    first = sum(p for path, p in paths.items() if path[0] == 1) / sum(paths.values())
+    second = sum(p for path, p in paths.items() if path[1] == 1) / sum(paths.values())
+    found = shares(probabilities, np.array([2]), np.array([[1]]))
+    assert np.allclose(found[0, :2, 1], [first, second])
+    assert np.allclose(found[0, :2].sum(axis=1), 1.0)
