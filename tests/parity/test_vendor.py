@@ -317,7 +317,7 @@ COMPUTED = {
     "variance": (variance_over_n, (FIRST, "statistic/stem_norm.running_var"),
                  (FIRST, "statistic/blocks.3.shortcut_norm.running_var")),
     "evaluation": (evaluates_by_the_batch, (LAST, "evaluation/classes"),
-                   (LAST, "evaluation/logits")),
+                   (LAST, "evaluation/classes")),
 }  # fmt: skip
 
 

@@ -393,12 +393,12 @@ FIRST = {ANY: ("step_0000", f"optimizer/first_moment/{EMBEDDING}")}
 SECOND = {ANY: ("step_0000", f"optimizer/second_moment/{EMBEDDING}")}
 # The first step's rate is 0.
 UPDATE = {ANY: ("step_0001", f"optimizer/parameter/{EMBEDDING}")}
-SHAPE = {ANY: ("evaluation_0000", "evaluation/pieces")}
+PIECES = {ANY: ("evaluation_0000", "evaluation/pieces")}
 
 
 def decoded(first, tensor="pieces", short=None):
     """Where a fault of decoding is named first: in which evaluation, and in which in bf16.  There
-    any sentence may be decoded, and its score tells."""
+    some sentences may be decoded otherwise, and the scores tell."""
     short = first if short is None else short
     return {"fp64 fp32": (f"evaluation_{first:04d}", f"evaluation/{tensor}"),
             "bf16": (f"evaluation_{short:04d}", "evaluation/scores")}
@@ -442,7 +442,7 @@ FAULTS = {
     KeysOfTheBeamsMixedUp: decoded(1),
     ParentsOfTheFirstSentence: decoded(0),
     KWaysOn: decoded(0),
-    ScoresOfTheLastPieceAlone: decoded(0),
+    ScoresOfTheLastPieceAlone: PIECES,
     HalfAsManyBeams: decoded(0),
     OtherAlpha: decoded(0, "scores", 1),
     PenaltyOverFive: decoded(0, "scores"),
@@ -451,13 +451,13 @@ FAULTS = {
     ScoresNotDivided: decoded(0),
     UnendedScoresDivided: decoded(3, "scores"),
     NothingWhereNoneEnded: {"fp64 fp32": ("evaluation_0003", "evaluation/pieces")},
-    TheEndDoesNotEnd: decoded(0),
+    TheEndDoesNotEnd: PIECES,
     EndedBeamsGoOn: {"fp64 fp32": ("evaluation_0001", "evaluation/pieces")},
     StopsWhenEachHasEnded: decoded(0, short=1),
     StopsWhenOneHasEnded: decoded(0),
-    PiecesAllZero: SHAPE,
-    OnePieceMore: SHAPE,
-    OnePieceLess: SHAPE,
+    PiecesAllZero: PIECES,
+    OnePieceMore: PIECES,
+    OnePieceLess: PIECES,
     MaskTurned: {"masks": ("step_0000", "activation/source")},
     ShareNotScaledUp: {"masks": ("step_0000", "activation/source")},
     TargetsNotDropped: {"masks": ("step_0000", "activation/target")},
