@@ -3,6 +3,7 @@
 The folder is AVERAGED in the environment: rankR.json gets what `run` returns there.
 """
 
+import collections
 import importlib
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import numpy as np
 
 from common import benchmark, command, launch, packs, processes
+from common.data.buckets import Packed
 from common.errors import told
 
 SHARES = {"4 and 3": (4, 3), "4 and none": (4, 0)}
@@ -25,16 +27,25 @@ def run(config):
     module = importlib.import_module(f"{config.application}.{config.framework}.train")
     parameters = benchmark.module(config.application, "parameters")
     initial = parameters.initial_parameters(config)
-    moving = [one for one in parameters.specification(config).values() if not one.trained]
+    moving = [n for n, one in parameters.specification(config).items() if not one.trained]
     batches = benchmark.module(config.application, "data").batches(config, "train", 1)
 
     def trainer():
         return module.Trainer(config, initial)
 
-    numbers = batches.indices[0]
-    # Batch norm computes with the statistics of a process's own part: the whole is another step.
-    found = {name: gap(framework, trainer, batches.at, numbers[: sum(share)], share)
-             for name, share in SHARES.items() if not moving}
+    numbers, found = batches.indices[0], {}
+    for name, share in SHARES.items():
+        whole = numbers[: sum(share)]
+        parts = np.split(whole, [share[0]])
+        if not moving:
+            found[name] = gap(framework, trainer, batches.at, parts, whole)
+            continue
+        # Batch norm computes with the statistics of a process's own part, at least of a filler.
+        if not share[1] and isinstance(batches.indices, Packed):
+            parts[1] = batches.indices.fillers[:1]
+        if len(parts[1]):
+            expected = mean_step(framework, config, trainer, batches.at, parts, share, moving)
+            found[name] = gap(framework, trainer, batches.at, parts, expected)
     found["of a weight without gradient"] = without_gradient(framework, trainer())
     look = {"tensorflow": look_at_graph}.get(config.framework, look_at_messages)
     found |= look(framework, trainer(), batches.at(numbers[:8]))
@@ -45,19 +56,42 @@ def run(config):
     return 0
 
 
-def gap(framework, trainer, read, numbers, share):
-    """How far a step of shares leads from one of the whole: the greatest of sums and parameters."""
-    ends = np.cumsum(share)
-    rank = framework.rank()
-    own = numbers[ends[rank] - share[rank] : ends[rank]]
+def gap(framework, trainer, read, parts, expected):
+    """How far a step of parts leads from what is expected: the greatest of sums and parameters.
+
+    parts: the numbers of each process.  expected: the state, or the numbers of the whole batch.
+    """
     states = []
-    for part in (own, numbers):
-        one = trainer()
-        one.train_step(read(part), 0)
-        states.append({f"{group}/{name}": array for group, arrays in one.state().items()
+    for numbers in (parts[framework.rank()], expected):
+        if not isinstance(numbers, dict):
+            one = trainer()
+            one.train_step(read(numbers), 0)
+            numbers = one.state()
+        states.append({f"{group}/{name}": array for group, arrays in numbers.items()
                        for name, array in arrays.items()})
     return float(max(np.linalg.norm(states[0][name] - whole) / (np.linalg.norm(whole) or 1.0)
                      for name, whole in states[1].items()))
+
+
+def mean_step(framework, config, trainer, read, parts, counts, moving):
+    """The state after a step by the parts' gradients and statistics, each weighed by its count.
+
+    moving: the names of the statistics.
+    """
+    means = collections.defaultdict(float)
+    for numbers, share in zip(parts, np.array(counts) / sum(counts)):
+        one = trainer()
+        _, _, gradients = one.gradients(framework.put(read(numbers)))
+        gradients = {name: framework.to_canonical(gradient, one.specification[name].role)
+                     for name, gradient in gradients.items()}
+        statistics = one.state()["parameter"]
+        for name, array in [*gradients.items(), *((name, statistics[name]) for name in moving)]:
+            assert np.isfinite(array).all(), name
+            means[name] += share * array
+    statistics = {name: means.pop(name) for name in moving}
+    step = benchmark.module(config.application, "parity").optimizer_step
+    after = step(config, 0, trainer().state(), means, read(parts[0]))
+    return after | {"parameter": after["parameter"] | statistics}
 
 
 def without_gradient(framework, trainer):
@@ -77,8 +111,9 @@ def without_gradient(framework, trainer):
 
 def look_at_messages(framework, trainer, batch):
     """{"events": the weights whose gradients are there and "sent", in order; "strides": of weights
-    and gradients; how many messages are sent otherwise}."""
-    events, strides = [], {}
+    and gradients; "zeros": the weights that no gradient reaches; how many messages are sent
+    otherwise}."""
+    events, strides, zeros = [], {}, []
     plain = framework.distributed.all_reduce
     update = trainer.update
 
@@ -89,6 +124,7 @@ def look_at_messages(framework, trainer, batch):
     def updated(gradients, *more):
         strides.update({name: [list(weight.stride()), list(gradients[name].stride())]
                         for name, weight in trainer.weights.items()})
+        zeros.extend(name for name in trainer.weights if not framework.get(gradients[name]).any())
         return update(gradients, *more)
 
     def messages(step):
@@ -101,7 +137,7 @@ def look_at_messages(framework, trainer, batch):
     framework.distributed.all_reduce = all_reduce
     trainer.update = updated
     trainer.train_step(batch, 0)
-    found = {"events": list(events), "strides": strides}
+    found = {"events": list(events), "strides": dict(strides), "zeros": list(zeros)}
     packs.PACK_BYTES = 25 << 20
     found["sent in one pack"] = messages(lambda: trainer.train_step(batch, 1))
     found["sent for parity"] = messages(lambda: trainer.gradients(framework.put(batch)))

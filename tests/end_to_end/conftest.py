@@ -39,33 +39,29 @@ def ran(command, once, tiny_data, real_dir):
     whole   the small run, two epochs in float32, saved every four steps
     one     the small run, an epoch in float64, observed
     two     the same by two processes
-    halves  the same by one process on half batches, each step from the first one's state
     real    an epoch of the real sample
     """
 
     def arguments(application, framework, name):
-        """(command, further environment)."""
+        """The command."""
         if name == "quick":
-            return runs.quick(application, framework), {}
+            return runs.quick(application, framework)
         if name == "real":
             return [runs.script(application, framework), "--seed=1", *cell(application).REAL,
-                    f"--data_dir={real_dir(application)}", "--max_epochs=1"], {}
+                    f"--data_dir={real_dir(application)}", "--max_epochs=1"]
         data = tiny_data(application)
         if name == "whole":
-            return runs.resumable(application, framework, data), {}
+            return runs.resumable(application, framework, data)
         flags = runs.tiny(application, data)
-        if name == "halves":
-            flags = runs.half_a_batch(application, flags)
         processes = 2 if name == "two" else 1
-        whole = runs.observed(application, framework, [*flags, f"--processes={processes}"])
-        return whole, {"FROM_THE_FIRST": "1"} if name == "halves" else {}
+        return runs.observed(application, framework, [*flags, f"--processes={processes}"])
 
     def get(application, framework, name):
-        words, environment = arguments(application, framework, name)
+        words = arguments(application, framework, name)
 
         def make(folder):
             done = command(*words, f"--output_dir={folder}/run", check=False,
-                           environment=environment | {"OBSERVED": str(folder)})
+                           environment={"OBSERVED": str(folder)})
             runs.write(folder / "ended.json", done)
 
         return runs.read(once(f"{application}-{framework}-{name}", make) / "ended.json")

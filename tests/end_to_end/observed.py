@@ -1,7 +1,7 @@
 """A run that writes down what its trainer sees: python -m ... [launch] APPLICATION FRAMEWORK ...
 
 The folder is OBSERVED in the environment: rankR_stepSSSS.npz gets this process's batch, and the
-state after the step.  With FROM_THE_FIRST set, each step starts from the first one's state.
+state after the step.
 """
 
 import importlib
@@ -23,10 +23,6 @@ def run(config):
 
     class Observed(module.Trainer):
         def train_step(self, batch, step):
-            if os.environ.get("FROM_THE_FIRST"):
-                if step == 0:
-                    self.first = self.state()
-                self.load_state(self.first)
             loss = super().train_step(batch, step)
             found = {f"batch/{name}": array for name, array in batch.items()}
             for group, arrays in self.state().items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import safetensors.numpy
 
-from common import check_log, checkpoint, command, run_folder
+from common import check_log, checkpoint, run_folder
 from tests.cells import cell, script
 from tests.conftest import started
 
@@ -53,13 +53,6 @@ def observed(application, framework, flags):
     """An epoch of the small run in float64, by observed.py."""
     return ["common/in_environment.sh", application, framework, "-m", "tests.end_to_end.observed",
             "launch", application, framework, *flags, "--precision=fp64", "--max_epochs=1"]
-
-
-def half_a_batch(application, flags):
-    """The flags by which a process sees half of each batch."""
-    size = command.parse([application, "pytorch", *flags]).config.batch_size
-    assert size % 2 == 0
-    return [*flags, f"--set=batch_size={size // 2}"]
 
 
 def judged(folder):

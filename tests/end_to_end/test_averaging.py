@@ -30,9 +30,11 @@ def averaged(command, once, tiny_data):
 
 @EACH_CELL
 def test_unequal_shares_are_the_whole(application, framework_name, averaged):
+    """With batch norm, which computes with the statistics of a process's own part: a step by the
+    parts' gradients and statistics, worked by hand.  Images never leave a process without any."""
     for found in averaged(application, framework_name):
         gaps = [gap for name, gap in found.items() if name.startswith("4 and")]
-        assert len(gaps) == (0 if application == "image_classification" else 2)
+        assert len(gaps) == (1 if application == "image_classification" else 2)
         assert all(gap < 1e-9 for gap in gaps), gaps
         assert found["of a weight without gradient"] < 1e-12
 
@@ -50,6 +52,7 @@ def test_the_first_gradients_are_sent_before_the_last_are_there(
         events, names = found["events"], found["strides"].keys()
         assert events.count("sent") > 2
         if (application, framework_name) != ("sentiment_analysis", "paddlepaddle"):
+            names = names - set(found["zeros"])  # batch norm takes a convolution's bias out
             assert set(events) == {"sent", *names}
             last = max(events.index(name) for name in names)
             assert events[:last].count("sent") > 1
