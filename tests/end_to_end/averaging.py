@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 from common import benchmark, command, launch, packs, processes
+from common.data.buckets import Packed
 from common.errors import told
 
 SHARES = {"4 and 3": (4, 3), "4 and none": (4, 0)}
@@ -35,8 +36,14 @@ def run(config):
 
     numbers = batches.indices[0]
     if moving:
-        found = {"4 twice": gap_of_twins(framework, trainer, batches.at, numbers[:4]),
-                 "4 and 3": gap_of_parts(framework, trainer, batches.at, numbers[:7], (4, 3))}
+        found = {"4 twice": gap_of_twins(framework, trainer, batches.at, numbers[:4])}
+        for name, share in SHARES.items():
+            parts = parts_of(numbers[: sum(share)], share)
+            if not share[-1]:
+                if not isinstance(batches.indices, Packed):  # images leave no process without any
+                    continue
+                parts[-1] = batches.indices.fillers[:1]
+            found[name] = gap_of_parts(framework, trainer, batches.at, parts, share)
     else:
         found = {name: gap(framework, trainer, batches.at, numbers[: sum(share)], share)
                  for name, share in SHARES.items()}
@@ -101,27 +108,28 @@ def gap_of_twins(framework, trainer, read, numbers):
     return greatest(found, expected, variances)
 
 
-def gap_of_parts(framework, trainer, read, numbers, share):
+def gap_of_parts(framework, trainer, read, parts, share):
     """The same from the parts in one process, and their mean by examples: of moving statistics, and
     of gradients, with which the optimizer's formula in numpy goes a step.
+
+    parts: the numbers of each process.  share: how many of them are examples.
     """
-    parts = parts_of(numbers, share)
     found = trained(trainer, read(parts[framework.rank()]))
     one = trainer()
     config, described = one.config, one.specification
     optimizer_step = benchmark.module(config.application, "parity").optimizer_step
     for step in range(STEPS):
         state, gradients, statistics = one.state(), {}, {}
-        for part in parts:
+        for part, weight in zip(parts, np.array(share) / sum(share)):
             one.load_state(state)
             _, _, own = one.gradients(framework.put(read(part)))
             for name, gradient in own.items():
                 array = framework.to_canonical(gradient, described[name].role)
-                gradients[name] = gradients.get(name, 0.0) + array * len(part) / len(numbers)
+                gradients[name] = gradients.get(name, 0.0) + weight * array
             for name in one.statistics:
                 array = one.state()["parameter"][name]
-                statistics[name] = statistics.get(name, 0.0) + array * len(part) / len(numbers)
-        state = optimizer_step(config, step, state, gradients, read(numbers))
+                statistics[name] = statistics.get(name, 0.0) + weight * array
+        state = optimizer_step(config, step, state, gradients, read(parts[0]))
         state["parameter"] |= statistics
         one.load_state(state)
     return greatest(found, state)

@@ -33,7 +33,7 @@ def test_shares_are_the_whole(application, framework_name, averaged):
     """Two steps, one process with the whole batch; see averaging.py of batch norm."""
     for found in averaged(application, framework_name):
         gaps = [gap for name, gap in found.items() if name.startswith("4 ")]
-        assert len(gaps) == 2
+        assert len(gaps) >= 2
         assert all(gap < 1e-9 for gap in gaps), gaps
         assert found["of a weight without gradient"] < 1e-12
 
