@@ -90,6 +90,7 @@ QUICK = replace(
     num_eval_utterances=None,
     augment=False,                                    # its speakers differ as it is
     order="sortagrad",
+    frame_step=20,
     batch_size=16,
     conv_channels=8,
     num_layers=2,

@@ -46,7 +46,8 @@ class BatchNorm(nn.Layer):
         x = x * exists - mean * exists  # centred
         var = self.running_var
         if training:
-            var = x.square().flatten(0, -2).sum(0) / count  # [C]
+            # Over the rows first: in one go PaddlePaddle's sum loses two digits.
+            var = x.square().flatten(0, -3).sum(0).sum(0) / count  # [C]
             with paddle.no_grad():
                 unbiased = var * (count / (count - 1.0))
                 for statistic, new in ((self.running_mean, mean), (self.running_var, unbiased)):

@@ -152,8 +152,9 @@ def without_gradient(framework, trainer):
 
 def look_at_messages(framework, trainer, batch):
     """{"events": the weights whose gradients are there and "sent", in order; "strides": of weights
-    and gradients; how many messages are sent otherwise}."""
-    events, strides = [], {}
+    and gradients; "zeros": the weights that no gradient reaches; how many messages are sent
+    otherwise}."""
+    events, strides, zeros = [], {}, []
     plain = framework.distributed.all_reduce
     update = trainer.update
 
@@ -164,6 +165,7 @@ def look_at_messages(framework, trainer, batch):
     def updated(gradients, *more):
         strides.update({name: [list(weight.stride()), list(gradients[name].stride())]
                         for name, weight in trainer.weights.items()})
+        zeros.extend(name for name in trainer.weights if not framework.get(gradients[name]).any())
         return update(gradients, *more)
 
     def messages(step):
@@ -176,7 +178,7 @@ def look_at_messages(framework, trainer, batch):
     framework.distributed.all_reduce = all_reduce
     trainer.update = updated
     trainer.train_step(batch, 0)
-    found = {"events": list(events), "strides": strides}
+    found = {"events": list(events), "strides": dict(strides), "zeros": list(zeros)}
     packs.PACK_BYTES = 25 << 20
     found["sent in one pack"] = messages(lambda: trainer.train_step(batch, 1))
     found["sent for parity"] = messages(lambda: trainer.gradients(framework.put(batch)))

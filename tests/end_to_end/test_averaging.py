@@ -51,6 +51,7 @@ def test_the_first_gradients_are_sent_before_the_last_are_there(
         events, names = found["events"], found["strides"].keys()
         assert events.count("sent") > 2
         if (application, framework_name) != ("sentiment_analysis", "paddlepaddle"):
+            names = names - set(found["zeros"])  # batch norm takes a convolution's bias out
             assert set(events) == {"sent", *names}
             last = max(events.index(name) for name in names)
             assert events[:last].count("sent") > 1

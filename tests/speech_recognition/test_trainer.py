@@ -60,6 +60,24 @@ def test_the_optimizer_is_nesterovs_momentum_of_clipped_gradients(trainer_of, fr
         expected = found
 
 
+def test_the_mean_over_the_processes_is_clipped(trainer_of, framework, monkeypatch):
+    """Not what each process brings to it."""
+    mean_gradients = framework.mean_gradients
+
+    def with_others(differentiate, weights, count, beside):
+        """As if the other processes had gradients that are far longer."""
+        loss, means = mean_gradients(differentiate, weights, count, beside)
+        return loss, {n: 1e6 * mean if n in weights else mean for n, mean in means.items()}
+
+    monkeypatch.setattr(framework, "mean_gradients", with_others)
+    config = dataclasses.replace(SMALL, precision="fp64", clip_norm=0.5)
+    config, (batch,) = parity.training(config, 1)
+    trainer = trainer_of(config)
+    trainer.train_step(batch, 0)
+    velocity = trainer.state()["velocity"].values()
+    assert np.sqrt(sum((v**2).sum() for v in velocity)) == pytest.approx(0.5, rel=1e-9)
+
+
 def test_a_beam_search_on_the_networks_own_output(trainer_of, framework):
     """Wide enough, it finds symbols at least as likely as the likeliest path's."""
     config, batches = parity.training(SMALL, 1)
