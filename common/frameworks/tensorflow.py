@@ -240,10 +240,11 @@ def mean_gradients(differentiate, weights, count=None, beside=None):
         loss, gradients = differentiate()
         return loss, {**gradients, **beside}
     loss, gradients = differentiate()
-    own = {name: tf.zeros_like(weights[name]) if tensor is None else tensor
-           for name, tensor in {**gradients, **beside}.items()}
     # The last layer's gradient is the first to come, and is sent while the backward pass goes on: a
-    # list goes in packs, from its end on.
+    # list goes in packs, from its end on; but all of it at once where the graph has lost a shape.
+    own = {name: tf.zeros_like(weights[name]) if tensor is None
+           else tf.ensure_shape(tensor, weights[name].shape)
+           for name, tensor in gradients.items()} | beside
     count = tf.cast(1 if count is None else count, _dtype)
     # no_nan: the mean over no examples is no number.
     weighed = [tf.math.multiply_no_nan(tensor, count) for tensor in own.values()]

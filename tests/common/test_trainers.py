@@ -9,6 +9,7 @@ import pytest
 
 from common import benchmark
 from tests.cells import APPLICATIONS
+from tests.speech_recognition import formulas
 from translation.formulas import smoothed_label
 
 
@@ -81,6 +82,11 @@ def translation_loss(config, logits, batch):
     return -(labels * log_softmax(logits)).sum(axis=1).mean() - entropy
 
 
+def ctc_loss(config, logits, batch):
+    losses = formulas.losses(logits, batch)
+    return losses[np.isfinite(losses)].sum() / len(losses)
+
+
 def log_softmax(logits):
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -90,6 +96,7 @@ LOSSES = {
     "image_classification": softmax_loss,
     "recommendation": sigmoid_loss,
     "sentiment_analysis": softmax_loss,
+    "speech_recognition": ctc_loss,
     "translation": translation_loss,
 }
 # The points that are bfloat16: products of matrices, and what is no sum with a float32.
@@ -97,6 +104,7 @@ BFLOAT16 = {
     "image_classification": ".*",
     "recommendation": "mlp[.].*|logits",
     "sentiment_analysis": "logits",
+    "speech_recognition": "logits",
     "translation": "logits",
 }
 

@@ -152,7 +152,7 @@ def test_batches_hold_the_utterances(folder):
 
 
 def test_training_hears_another_tempo_each_epoch_and_the_test_none(folder):
-    config = prepared(folder)
+    config = prepared(folder, augment=True)
     first, second = (next(data.batches(config, "train", epoch).stream()) for epoch in (1, 2))
     number = 1
     samples = augment.augment(
