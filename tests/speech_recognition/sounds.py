@@ -43,6 +43,6 @@ def write(folder, subsets):
 
 
 def own(folder, **changes):
-    """The quick config on a folder, batches of two."""
-    return dataclasses.replace(QUICK, **{"seed": 1, "batch_size": 2} | changes,
+    """The quick config on a folder, batches of two, with augmentation."""
+    return dataclasses.replace(QUICK, **{"seed": 1, "batch_size": 2, "augment": True} | changes,
                                data_dir=str(folder))

@@ -31,10 +31,8 @@ def drawn(samples):
 def silent(samples, **changes):
     """(patch that gives utterances of these durations, all ones for spectrograms; the config)."""
     utterances = drawn(samples)
-    config = dataclasses.replace(
-        QUICK, seed=1, num_train_utterances=len(samples), num_eval_utterances=len(samples),
-        **changes,
-    )
+    counts = {"num_train_utterances": len(samples), "num_eval_utterances": len(samples)}
+    config = dataclasses.replace(QUICK, **{"seed": 1, "augment": True} | counts | changes)
 
     def ones(config, split, epoch, number):
         heard = data.heard_samples(config, split, epoch, np.array([number]))
