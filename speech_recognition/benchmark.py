@@ -9,10 +9,10 @@ TOLERANCES = {
     "fp32": {
         "activation": 1e-5,
         "loss": 2e-6,
-        "gradient": 3e-3,
+        "gradient": 1e-3,
         "gradient_scale": 1e-4,
-        "velocity": 2e-3,
-        "parameter": 1e-3,
+        "velocity": 1e-3,
+        "parameter": 4e-4,
         "statistic": 2e-5,
         "evaluation": 1e-6,
     },
