@@ -18,17 +18,20 @@ from common.errors import ABORTED, UserError
 SETTINGS = (
     *(f"OMP_{name}" for name in ("NUM_THREADS", "DYNAMIC", "PLACES", "PROC_BIND", "SCHEDULE",
                                  "WAIT_POLICY")),
+    *(f"GOMP_{name}" for name in ("SPINCOUNT", "CPU_AFFINITY", "STACKSIZE")),
+    *(f"KMP_{name}" for name in ("AFFINITY", "BLOCKTIME", "HW_SUBSET", "LIBRARY")),
     *(f"MKL_{name}" for name in ("NUM_THREADS", "DYNAMIC", "DEBUG_CPU_TYPE",
                                  "ENABLE_INSTRUCTIONS", "CBWR")),
     *(f"MALLOC_{name}" for name in ("ARENA_MAX", "MMAP_MAX_", "MMAP_THRESHOLD_", "TOP_PAD_",
                                     "TRIM_THRESHOLD_")),
-    *(f"TF_{name}" for name in ("CONFIG", "CPP_MIN_LOG_LEVEL", "CUDNN_USE_AUTOTUNE",
+    *(f"TF_{name}" for name in ("CPP_MIN_LOG_LEVEL", "CUDNN_USE_AUTOTUNE",
                                 "DETERMINISTIC_OPS", "ENABLE_ONEDNN_OPTS",
                                 "FORCE_GPU_ALLOW_GROWTH", "GPU_ALLOCATOR", "NUM_INTEROP_THREADS",
                                 "NUM_INTRAOP_THREADS", "XLA_FLAGS")),
     *(f"FLAGS_{name}" for name in ("allocator_strategy", "conv_workspace_size_limit",
                                    "cudnn_deterministic", "cudnn_exhaustive_search",
                                    "fraction_of_gpu_memory_to_use", "use_cinn", "use_mkldnn")),
+    "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )  # fmt: skip
 
 # In the environment of what a launcher starts: a file, see `Voice`; and the id of the process that
