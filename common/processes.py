@@ -18,24 +18,30 @@ from common.errors import ABORTED, UserError
 SETTINGS = (
     *(f"OMP_{name}" for name in ("NUM_THREADS", "DYNAMIC", "PLACES", "PROC_BIND", "SCHEDULE",
                                  "WAIT_POLICY")),
+    *(f"GOMP_{name}" for name in ("SPINCOUNT", "CPU_AFFINITY", "STACKSIZE")),
+    *(f"KMP_{name}" for name in ("AFFINITY", "BLOCKTIME", "HW_SUBSET", "LIBRARY")),
     *(f"MKL_{name}" for name in ("NUM_THREADS", "DYNAMIC", "DEBUG_CPU_TYPE",
                                  "ENABLE_INSTRUCTIONS", "CBWR")),
     *(f"MALLOC_{name}" for name in ("ARENA_MAX", "MMAP_MAX_", "MMAP_THRESHOLD_", "TOP_PAD_",
                                     "TRIM_THRESHOLD_")),
-    *(f"TF_{name}" for name in ("CONFIG", "CPP_MIN_LOG_LEVEL", "CUDNN_USE_AUTOTUNE",
+    *(f"TF_{name}" for name in ("CPP_MIN_LOG_LEVEL", "CUDNN_USE_AUTOTUNE",
                                 "DETERMINISTIC_OPS", "ENABLE_ONEDNN_OPTS",
                                 "FORCE_GPU_ALLOW_GROWTH", "GPU_ALLOCATOR", "NUM_INTEROP_THREADS",
                                 "NUM_INTRAOP_THREADS", "XLA_FLAGS")),
     *(f"FLAGS_{name}" for name in ("allocator_strategy", "conv_workspace_size_limit",
                                    "cudnn_deterministic", "cudnn_exhaustive_search",
                                    "fraction_of_gpu_memory_to_use", "use_cinn", "use_mkldnn")),
+    "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )  # fmt: skip
 
-LAUNCHED = "LAUNCHED"  # in the environment of what a launcher starts: a file, see `Voice`
+# In the environment of what a launcher starts: a file, see `Voice`; and the id of the process that
+# starts it.
+LAUNCHED, STARTED_BY = "LAUNCHED", "STARTED_BY"
 
 
 def start(command, environment, **more):
     """A Popen in a session of its own: the terminal's Ctrl-C reaches the launcher alone."""
+    environment = environment | {STARTED_BY: str(os.getpid())}
     return subprocess.Popen(command, env=environment, start_new_session=True, **more)
 
 
@@ -82,12 +88,14 @@ def end_with_parent(first=None):
     first: id of the process that it all began with, which may have ended already: a program
     between the two, as the shell that becomes Python, may take a while.  Linux alone knows it.
     """
-    parent = os.getppid()
+    # Its id now says nothing: the parent may have ended while this process was importing.
+    parent = int(os.environ.get(STARTED_BY, os.getppid()))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         gone = first is not None and not os.path.exists(f"/proc/{first}")
         if os.getppid() != parent or gone:  # it ended before it could be told
             os._exit(1)
+    os.environ[STARTED_BY] = str(os.getpid())  # of what a framework's launcher starts in turn
 
 
 def wait_for_all(children, check=None):
@@ -142,7 +150,8 @@ def data_workers(num_processes):
 def forget_other_launchers():
     """Takes from the environment what another job's launcher may have left there."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "TF_CONFIG", "PADDLE_TRAINERS_NUM",
-                 "PADDLE_TRAINER_ID", "PADDLE_TRAINER_ENDPOINTS", "PADDLE_CURRENT_ENDPOINT"):
+                 "PADDLE_TRAINER_ID", "PADDLE_TRAINER_ENDPOINTS", "PADDLE_CURRENT_ENDPOINT",
+                 STARTED_BY):
         os.environ.pop(name, None)
 
 

@@ -371,27 +371,51 @@ def test_an_interruption_while_it_imports_says_nothing(name, tmp_path):
     assert command.returncode == -signal.SIGINT
 
 
-def test_a_launched_process_ends_with_its_launcher(tmp_path):
-    """Killed by a signal that nothing can catch."""
+@pytest.mark.parametrize("early", [False, True])
+def test_a_launched_process_ends_with_its_launcher(early, tmp_path):
+    """Killed by a signal that nothing can catch; early: while the process still imports."""
     code = """
 import os, sys, time
 from common import processes
-child = processes.start([sys.executable, "-c", "from common.processes import end_with_parent; "
-    "end_with_parent(); print('up', flush=True); import time; time.sleep(60)"], os.environ.copy())
+child = processes.start([sys.executable, "-c", "import sys, time; sys.stdin.readline(); "
+    "from common.processes import end_with_parent; end_with_parent(); "
+    "print('up', flush=True); time.sleep(60)"], os.environ.copy())
 print(child.pid, flush=True)
 time.sleep(60)
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment,
-                          stdout=subprocess.PIPE, text=True) as launcher:
-        lines = [launcher.stdout.readline().strip() for _ in range(2)]
-        child = next(int(line) for line in lines if line.isdigit())
-        assert "up" in lines
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as launcher:
+        child = int(launcher.stdout.readline())
+        if early:
+            launcher.kill()
+            os.waitid(os.P_PID, launcher.pid, os.WEXITED | os.WNOWAIT)
+        launcher.stdin.write("go on\n")
+        launcher.stdin.flush()
+        assert launcher.stdout.readline() == ("" if early else "up\n")
         launcher.kill()
+        wait_until_gone(child)
+
+
+def test_what_a_launched_process_starts_ends_with_it():
+    """A launcher's launcher, as torchrun, starts processes of its own: each knows its parent."""
+    code = """
+import os, subprocess, sys
+from common.processes import end_with_parent
+end_with_parent()
+own = "from common.processes import end_with_parent; end_with_parent(); print('up')"
+print(subprocess.run([sys.executable, "-c", own], capture_output=True, text=True).stdout, end="")
+"""
+    child = processes.start([sys.executable, "-c", code], dict(os.environ), cwd=ROOT,
+                            stdout=subprocess.PIPE, text=True)
+    assert child.communicate()[0] == "up\n"
+
+
+def wait_until_gone(pid):
+    """Until a process has ended, whoever is to take note of it."""
     for _ in itertools.count():
         try:
-            os.kill(child, 0)
-            state = pathlib.Path(f"/proc/{child}/stat").read_text().split()[2]
+            state = pathlib.Path(f"/proc/{pid}/stat").read_text().split()[2]
         except (ProcessLookupError, FileNotFoundError):
             break
         if state == "Z":

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from common import machine, results
+from common import machine, processes, results
 from tests.common import fake
 
 
@@ -55,6 +55,24 @@ def test_a_table_of_real_runs(tmp_path, capsys):
     assert lines[-2].startswith("image_classification pytorch quick to top1_accuracy=0.9: 0.")
     assert lines[-2].endswith(" s")
     assert lines[-1].endswith(" quick to top1_accuracy=0.91: needs 5 runs, has 2")
+
+
+@pytest.mark.parametrize(
+    ("name", "apart"),
+    [
+        ("GOMP_SPINCOUNT", True),        # how long threads wait actively
+        ("KMP_BLOCKTIME", True),
+        ("NVIDIA_TF32_OVERRIDE", True),
+        ("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", True),
+        ("TF_CONFIG", False),            # ports of a launcher, other ones in each run
+    ],
+)
+def test_which_settings_tell_runs_apart(name, apart, monkeypatch):
+    kept = []
+    for value in ("1", "2"):
+        monkeypatch.setenv(name, value)
+        kept.append(processes.settings())
+    assert (kept[0] != kept[1]) == apart
 
 
 def test_what_a_result_holds(tmp_path, capsys):
