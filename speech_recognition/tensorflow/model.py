@@ -331,7 +331,7 @@ def _ctc_losses(log_probabilities, labels, lengths, num_labels):
     # A blank may be left out, but not between equal labels.
     skips = symbols != _later(symbols, 2, BLANK)
     heard = tf.gather(_turned(log_probabilities), symbols, axis=2, batch_dims=1)  # [B, T, P]
-    exists = tf.sequence_mask(lengths, tf.shape(heard)[1])  # [B, T]
+    exists = tf.range(tf.shape(heard)[1])[:, None] < lengths  # [T, B]
 
     def step(before, now):
         heard, exists = now
@@ -341,7 +341,7 @@ def _ctc_losses(log_probabilities, labels, lengths, num_labels):
 
     places = tf.range(tf.shape(symbols)[1])
     start = tf.where(tf.fill(tf.shape(symbols), True) & (places == 0), 0.0, NEVER)
-    now = _turned(heard), tf.transpose(exists)[:, :, None]
+    now = _turned(heard), exists[:, :, None]
     sums = tf.foldl(step, now, tf.cast(start, heard.dtype))  # [B, P]
     behind = places - 2 * num_labels[:, None]
     is_end = (behind == 0) | (behind == -1)
