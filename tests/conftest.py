@@ -24,6 +24,10 @@ TIERS = ("parity", "end_to_end", "timing")
 
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY",
                       os.path.join(tempfile.gettempdir(), "time-to-quality-hypothesis"))
+# Under nohup what a test starts would ignore the end of its terminal.  A function is not inherited.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
 # No deadline: other tests run beside.
 hypothesis.settings.register_profile("suite", database=None, deadline=None)
 hypothesis.settings.load_profile("suite")

@@ -70,11 +70,10 @@ class BatchNormLeavesPaddingOut(KnowsLengths):
             " training), _turned(x).shape))\n        x = tf.stack",
         ),
         "paddlepaddle": (
-            "x = self.norm(x.transpose([1, 0, 2]), exists, training).transpose([1, 0, 2])\n"
-            "        x = paddle",
+            "x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)\n        x = paddle",
             'heard = (paddle.arange(len(x)) < self.lengths[:, None].astype("int64")).flatten()'
-            "[:, None].astype(x.dtype); x = self.norm(x.transpose([1, 0, 2]).flatten(0, 1)[None],"
-            " heard, training)[0].reshape([x.shape[1], len(x), -1]).transpose([1, 0, 2])\n"
+            "[:, None].astype(x.dtype); x = self.norm(x.transpose(0, 1).flatten(0, 1)[None],"
+            " heard, training)[0].reshape([x.shape[1], len(x), -1]).transpose(0, 1)\n"
             "        x = paddle",
         ),
     }]}  # fmt: skip
@@ -91,7 +90,7 @@ class FrequencyMajorFeatures:
     edits = {"model": [{
         "pytorch": ("x.permute(3, 0, 1, 2)", "x.permute(3, 0, 2, 1)"),
         "tensorflow": ("tf.transpose(x, [2, 0, 3, 1])", "tf.transpose(x, [2, 0, 1, 3])"),
-        "paddlepaddle": ("x.transpose([3, 0, 1, 2])", "x.transpose([3, 0, 2, 1])"),
+        "paddlepaddle": ("x.permute(3, 0, 1, 2)", "x.permute(3, 0, 2, 1)"),
     }]}  # fmt: skip
 
 
@@ -101,7 +100,7 @@ class UpdateGateFirst:
     edits = {"model": [{
         "pytorch": ("reset, update, hidden = now", "update, reset, hidden = now"),
         "tensorflow": ("reset, update = tf.split(gates", "update, reset = tf.split(gates"),
-        "paddlepaddle": ("reset, update = gates[-1]", "update, reset = gates[-1]"),
+        "paddlepaddle": ("reset, update = gates[step]", "update, reset = gates[step]"),
     }]}  # fmt: skip
 
 
@@ -119,8 +118,8 @@ class TheCandidatesBiasIsNotReset:
             "reset * (hidden - bias[:, None, 2 * size :]) + bias[:, None, 2 * size :])",
         ),
         "paddlepaddle": (
-            "reset * hiddens[-1]",
-            "reset * (hiddens[-1] - bias[..., 2 * size :]) + bias[..., 2 * size :]",
+            "reset * hiddens[step]",
+            "reset * (hiddens[step] - bias[:, None, 2 * size :]) + bias[:, None, 2 * size :]",
         ),
     }]}  # fmt: skip
 
@@ -139,8 +138,8 @@ class TheResetGateBeforeTheProduct:
             "(tf.matmul(reset * before[-1], turned) + bias[:, None])[..., 2 * size :])",
         ),
         "paddlepaddle": (
-            "reset * hiddens[-1]",
-            "paddle.baddbmm(bias, reset * states[-1], turned)[..., 2 * size :]",
+            "reset * hiddens[step]",
+            "paddle.baddbmm(bias[:, None], reset * states[step], turned)[..., 2 * size :]",
         ),
     }]}  # fmt: skip
 
@@ -161,7 +160,7 @@ class TheBackwardDirectionStartsAtEachUtterancesEnd(KnowsLengths):
                 "tf.gather(x, back)",
                 "_turned(tf.gather(_turned(x), tf.transpose(back), batch_dims=1))",
             ),
-            "paddlepaddle": ("x.index_select(back, 0)", "x.take_along_axis(back[:, :, None], 0)"),
+            "paddlepaddle": ("x.index_select(0, back)", "x.take_along_axis(back[:, :, None], 0)"),
         },
         {
             "pytorch": ("states[1].index_select(0, back)",
@@ -170,7 +169,7 @@ class TheBackwardDirectionStartsAtEachUtterancesEnd(KnowsLengths):
                 "tf.gather(states[1], back)",
                 "_turned(tf.gather(_turned(states[1]), tf.transpose(back), batch_dims=1))",
             ),
-            "paddlepaddle": ("states[1].index_select(back, 0)",
+            "paddlepaddle": ("states[1].index_select(0, back)",
                              "states[1].take_along_axis(back[:, :, None], 0)"),
         },
     ]}  # fmt: skip
@@ -208,7 +207,9 @@ class MeanOverTheLabels:
             "tf.reduce_sum(losses)",
             "tf.reduce_sum(losses / tf.math.count_nonzero(labels, 1, dtype=losses.dtype))",
         ),
-        "paddlepaddle": ("losses.sum()", "(losses / counts.astype(losses.dtype)).sum()"),
+        "paddlepaddle": (
+            "losses.sum()", "(losses / (labels != 0).sum(dim=1).astype(losses.dtype)).sum()",
+        ),
     }]}  # fmt: skip
 
 
@@ -216,7 +217,7 @@ class SumOverTheBatch:
     edits = {"model": [{
         "pytorch": ("losses.sum() / utterances(lengths).clamp(min=1)", "losses.sum()"),
         "tensorflow": ("tf.reduce_sum(losses) / tf", "tf.reduce_sum(losses) + 0.0 * tf"),
-        "paddlepaddle": ("losses.sum() / utterances(lengths).clip(min=1)", "losses.sum()"),
+        "paddlepaddle": ("losses.sum() / utterances(lengths).clamp(min=1)", "losses.sum()"),
     }]}  # fmt: skip
 
 
@@ -224,7 +225,7 @@ class InfiniteLossesAreNoUtterances:
     edits = {"model": [{
         "pytorch": ("utterances(lengths).clamp(min=1)", "(losses > 0.0).sum()"),
         "tensorflow": ("tf.maximum(utterances(lengths), 1)", "tf.math.count_nonzero(losses)"),
-        "paddlepaddle": ("utterances(lengths).clip(min=1)",
+        "paddlepaddle": ("utterances(lengths).clamp(min=1)",
                          "(losses > 0.0).astype(losses.dtype).sum()"),
     }]}  # fmt: skip
 
@@ -233,7 +234,8 @@ class InfiniteLossesStay:
     edits = {"model": [{
         "pytorch": ("zero_infinity=True", "zero_infinity=False"),
         "tensorflow": ("tf.where(sums > NEVER / 2.0, -sums, 0.0)", "-sums"),
-        "paddlepaddle": ("losses * fits.astype(losses.dtype)", "losses"),
+        "paddlepaddle": ("losses * (lengths > 0).astype(losses.dtype)",
+                         'paddle.where(losses > 0.0, losses, losses + float("inf"))'),
     }]}  # fmt: skip
 
 
@@ -274,9 +276,8 @@ class ClipsEachTensorByItself:
         ),
         "tensorflow": ("share * gradient", "tf.clip_by_norm(gradient, self.config.clip_norm)"),
         "paddlepaddle": (
-            "share * gradients[name]",
-            "(self.config.clip_norm / (gradients[name].norm() + 1e-6)).clip(max=1.0)"
-            " * gradients[name]",
+            "paddle.nn.utils.clip_grad_norm_(self.weights.values(),",
+            "for weight in self.weights.values(): paddle.nn.utils.clip_grad_norm_([weight],",
         ),
     }]}  # fmt: skip
 
@@ -406,7 +407,7 @@ class ScoresOfTheLogits:
     edits = {"train": [{
         "pytorch": (".log_softmax(dim=2).transpose(", ".transpose("),
         "tensorflow": ("tf.nn.log_softmax(logits, axis=2)", "logits"),
-        "paddlepaddle": ("F.log_softmax(logits, axis=2)", "logits"),
+        "paddlepaddle": ("F.log_softmax(logits.astype(framework.dtype()), axis=2)", "logits"),
     }]}  # fmt: skip
 
 
