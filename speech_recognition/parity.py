@@ -31,10 +31,12 @@ def training(config, num_steps):
 
     Noise of some 80 to 130 frames in the place of spectrograms, so that full-size networks are
     quick.  The rows follow ROWS; a batch of fewer than five begins where the one before ended.  An
-    epoch has two steps: the third's rate is another.
+    epoch has two steps: the third's rate is another.  The mean is off 0: else what a convolution
+    makes of padding lies at its mean, where its output is cut, and a rounding decides whether all
+    of it passes.
     """
     rng = np.random.default_rng([config.seed, 0])
-    found = [drawn(config, rng, step * config.batch_size) for step in range(num_steps)]
+    found = [drawn(config, rng, step * config.batch_size, 1.0) for step in range(num_steps)]
     config = dataclasses.replace(
         config,
         num_train_utterances=min(num_steps, 2) * config.batch_size,
@@ -43,8 +45,8 @@ def training(config, num_steps):
     return config, found
 
 
-def drawn(config, rng, first):
-    """A batch of noise.  first: which of ROWS it begins with."""
+def drawn(config, rng, first, mean):
+    """A batch of noise of this mean.  first: which of ROWS it begins with."""
     longest = int(rng.integers(80, 131))
     steps = features.num_steps(longest)
     spectrograms, labels = [], []
@@ -57,9 +59,7 @@ def drawn(config, rng, first):
         if kind == "repeated letters":
             text = np.repeat(text, 2)
         noise = rng.standard_normal((frames, features.NUM_BINS), np.float32)
-        # Off 0: else what a convolution makes of padding lies at its mean, where its output is cut,
-        # and a rounding decides whether all of it passes.
-        spectrograms.append(noise + np.float32(1.0))
+        spectrograms.append(noise + np.float32(mean))
         labels.append(text)
     return padded(config, spectrograms, labels, longest, max(map(len, labels)))
 
@@ -76,7 +76,7 @@ def evaluations(config):
     Scales so large that the convolutions reach their 20 and many symbols are heard, the blank
     between them.
     """
-    batch = drawn(config, np.random.default_rng([config.seed, 1]), 0)
+    batch = drawn(config, np.random.default_rng([config.seed, 1]), 0, 0.0)
     batch["spectrograms"] = batch["spectrograms"] * np.float32(1.5)
     parameters = moved(specification(config), initial_parameters(config), config.seed)
     for index in range(len(KERNELS)):

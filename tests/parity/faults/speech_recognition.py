@@ -70,7 +70,8 @@ class BatchNormLeavesPaddingOut(KnowsLengths):
             " training), _turned(x).shape))\n        x = tf.stack",
         ),
         "paddlepaddle": (
-            "x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)\n        x = paddle",
+            "x = self.norm(x.transpose(0, 1), exists, training).transpose(0, 1)\n"
+            "        x = paddle",
             'heard = (paddle.arange(len(x)) < self.lengths[:, None].astype("int64")).flatten()'
             "[:, None].astype(x.dtype); x = self.norm(x.transpose(0, 1).flatten(0, 1)[None],"
             " heard, training)[0].reshape([x.shape[1], len(x), -1]).transpose(0, 1)\n"
