@@ -77,10 +77,12 @@ def run(argv):
                 tolerances = compare.tolerances(facts, folder, reference)
                 inputs.write_manifest(facts, folder, reference, tolerances)
             if values.record:  # whole or not at all
-                part = f"{os.path.normpath(values.record)}.part"
-                shutil.rmtree(part, ignore_errors=True)
-                shutil.copytree(root, part)
-                os.rename(part, values.record)
+                part = part_of(values.record)
+                try:
+                    shutil.copytree(root, part)
+                    os.rename(part, values.record)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
         agreed = [compare.report(facts, folder, reference) for folder in folders]
     return 0 if all(agreed) else ABORTED
 
@@ -154,11 +156,20 @@ def check_new(folder):
     """Raises UserError where a new folder cannot be made, or holds something already."""
     if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
         raise UserError(f"{folder}: there already. Judge it with --against, or name a new folder.")
+    part = part_of(folder)
+    if os.path.lexists(part):
+        raise UserError(f"{part}: there already, the rest of a record or yours. Remove it, or name "
+                        "another folder.")
     above = os.path.abspath(folder)
     while not os.path.lexists(above):
         above = os.path.dirname(above)
     if not os.path.isdir(above) or not os.access(above, os.W_OK | os.X_OK):
         raise UserError(f"{folder}: cannot be written. Name another folder.")
+
+
+def part_of(folder):
+    """Where a record is gathered before it is FOLDER."""
+    return f"{os.path.normpath(folder)}.part"
 
 
 def record(facts, implementations, folders, device, leader=None):
@@ -179,6 +190,7 @@ def record(facts, implementations, folders, device, leader=None):
                 command, env=os.environ | {"DEVICE": device}, stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL, stderr=said, text=True,
             )  # fmt: skip
+            stack.callback(child.wait)  # or it would write where all is being removed
             stack.callback(child.kill)
             children[one.name] = child, said
         if leader:

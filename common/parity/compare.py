@@ -312,14 +312,14 @@ def report(facts, folder, reference):
         found = list(rows(facts, folder, reference, other))
         print(f"\n{printable(other)} against {reference}, {printable(config.profile)}, "
               f"{config.precision}")
-        print(f"  {'dump':<10} {'tensors':<13} {'count':>5} {'tolerance':>9} {'largest':>9}  worst")
+        print(f"  {'dump':<15} {'tensors':<14} {'count':>5} {'tolerance':>9} {'largest':>9}  worst")
         parts = {}
         for one in found:
             parts.setdefault((one.dump, inputs.group(one.name)), []).append(one)
         for (dump, group), part in parts.items():
-            worst = max(part, key=lambda one: one.difference)
+            worst = max(part, key=lambda one: (one.beyond, one.difference))
             mark = "  BEYOND" if worst.beyond else ""
-            print(f"  {dump:<10} {group:<13} {len(part):>5} {worst.tolerance:>9.0e} "
+            print(f"  {dump:<15} {group:<14} {len(part):>5} {worst.tolerance:>9.0e} "
                   f"{worst.difference:>9.1e}  {worst.name.partition('/')[2] or group}{mark}")
         for text in odd_tensors(facts, folder, other):
             print(f"  not asked for: {printable(text)}")

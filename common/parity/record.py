@@ -103,8 +103,7 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
         given = inputs.nested(inputs.load(inputs.input_path(folder, name)))
         trainer.load_state(trainer.state() | {"parameter": given["parameter"]})
         found = trainer.evaluate(given["batch"])
-        if name == evaluations[0]:  # training ends by what `predict` gives
-            found = (trainer.predict(given["batch"]), *found[1:])
+        found = (trainer.predict(given["batch"]), *found[1:])  # by which training ends
         save(name, {f"evaluation/{name}": array
                     for name, array in zip(facts.evaluation, found, strict=True)})
     framework.stop()

@@ -455,6 +455,31 @@ def test_in_bf16_a_class_counts_where_the_reference_decides_alike(
     assert own.tolerance == (0.75 if 0 in (np.array(reference) - np.arange(4)) else inputs.ANYTHING)
 
 
+def test_the_table_shows_what_is_beyond_though_another_tensor_is_farther(half, capsys):
+    """In bf16 each tensor has a tolerance of its own."""
+    facts, folder = half
+    far = {"reference": ("gradient/mlp.1.weight", 1.1), "other": ("gradient/output.bias", 1.05)}
+    rights = {}
+    for one, (name, factor) in far.items():
+        path = inputs.output_path(folder, one, "step_0001")
+        rights[path] = inputs.load(path)
+        wrong = np.asarray(rights[path][name] * factor, np.float32)
+        inputs.save_tensors(path, rights[path] | {name: wrong})
+    own = inputs.load(inputs.output_path(folder, "other", "step_0001"))
+    farther = np.asarray(own["gradient/mlp.1.weight"] * 1.15, np.float32)
+    inputs.save_tensors(inputs.output_path(folder, "other", "step_0001"),
+                        own | {"gradient/mlp.1.weight": farther})
+    try:
+        assert not compare.report(facts, str(folder), "reference")
+    finally:
+        for path, right in rights.items():
+            inputs.save_tensors(path, right)
+    shown = capsys.readouterr().out
+    assert "DIFFERS first at step_0001 gradient/output.bias: 5.0e-02" in shown
+    (line,) = [line for line in shown.splitlines() if line.split()[:2] == ["step_0001", "gradient"]]
+    assert line.endswith("5.0e-02  output.bias  BEYOND")
+
+
 def test_what_is_not_judged_is_named(half, capsys):
     facts, folder = half
     assert compare.report(facts, str(folder), "reference")

@@ -199,6 +199,13 @@ class TheLessLikelyClass:
         return 1 - classes, logits
 
 
+class OneClassForAll:
+    """An untrained network has one class for all: the classifier is turned to tell."""
+
+    def predict(self, batch):
+        return 0 * super().predict(batch)
+
+
 class ProbabilitiesForLogits:
     def evaluate(self, batch):
         classes, logits = super().evaluate(batch)
@@ -246,4 +253,5 @@ FAULTS = {
     EvaluatesFirstParameters: {"fp64 fp32": ("evaluation_0000", "evaluation/classes"),
                                "bf16": ("evaluation_0000", "evaluation/logits")},
     TheLessLikelyClass: {ANY: ("evaluation_0000", "evaluation/classes")},
+    OneClassForAll: {ANY: ("evaluation_0001", "evaluation/classes")},
 }  # fmt: skip
