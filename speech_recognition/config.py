@@ -22,6 +22,7 @@ from common.options import (
 )
 
 Decibels = Annotated[float, Bounds(-100.0, 100.0)]
+Divisor = Annotated[float, Bounds(1.0, 1000.0)]
 Beams = Annotated[int, Bounds(0, 1000)]
 
 # Of the two convolutions.  Paper, table 5, without padding; frequency first, then time.
@@ -60,7 +61,7 @@ class Config(Options):
 
     # Optimizer.
     learning_rate: Positive = 3e-4
-    anneal: Positive = 1.1                            # the rate is divided by it after each epoch
+    anneal: Divisor = 1.1                             # the rate is divided by it after each epoch
     momentum: Decay = 0.9                             # Nesterov's
     clip_norm: Positive = 200.0                       # of all gradients together
 
@@ -154,4 +155,4 @@ def is_fused(config):
 def learning_rate(config, step):
     """Learning rate of an optimizer step, counted from 0: divided by `anneal` after each epoch."""
     steps_per_epoch = math.ceil(config.num_train_utterances / config.batch_size)
-    return config.learning_rate / config.anneal ** (step // steps_per_epoch)
+    return config.learning_rate * config.anneal ** -(step // steps_per_epoch)

@@ -142,7 +142,8 @@ def run(config, values, framework=None, before_step=None, names=("top1_accuracy"
             def predict(batch, epoch=epoch):
                 return np.tile(values[epoch - 1], (len(batch["numbers"]), 1))
 
-            running.evaluate(predict, Batches(in_order(8, config.eval_batch_size), read))
+            size = getattr(config, "eval_batch_size", 4)
+            running.evaluate(predict, Batches(in_order(8, size), read))
         return running
 
 
