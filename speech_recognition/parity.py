@@ -81,7 +81,7 @@ def evaluations(config):
     parameters = moved(specification(config), initial_parameters(config), config.seed)
     for index in range(len(KERNELS)):
         parameters[f"convolutions.{index}.norm.weight"] *= np.float32(8.0)
-    parameters["output.weight"][alphabet.BLANK] *= np.float32(3.0)
+    parameters["output.weight"][alphabet.BLANK] *= np.float32(6.0)
     return [(parameters, batch)]
 
 
