@@ -106,7 +106,8 @@ def test_bfloat16_stays_near_float32(trainer_of, framework):
 
 
 def test_a_compiled_step_computes_the_same(trainer_of, framework):
-    config, batches = parity.training(SMALL, 3)
+    # In fp64: over steps the limits of the convolutions' output make much of a rounding.
+    config, batches = parity.training(dataclasses.replace(SMALL, precision="fp64"), 3)
     if framework.__name__.endswith("paddlepaddle"):
         with pytest.raises(UserError, match="write out every step"):
             trainer_of(dataclasses.replace(config, compile=True))
@@ -119,10 +120,10 @@ def test_a_compiled_step_computes_the_same(trainer_of, framework):
 
         disable_op_determinism()
     compiled = trainer_of(dataclasses.replace(config, compile=True))
-    np.testing.assert_allclose(losses(compiled, framework, batches), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses(compiled, framework, batches), expected, rtol=1e-9)
     for name, array in plain.state()["parameter"].items():
         other = compiled.state()["parameter"][name]
-        assert np.linalg.norm(array - other) <= 1e-3 * np.linalg.norm(array) + 1e-6, name
+        assert np.linalg.norm(array - other) <= 1e-9 * np.linalg.norm(array) + 1e-12, name
 
 
 def test_the_full_network_learns_a_batch(trainer_of, framework):
