@@ -42,6 +42,7 @@ def planted_cases():
             yield case(application, *planted_case)
 
 
+@pytest.mark.timeout(1800)  # the first of a cell records all of its faults
 @pytest.mark.parametrize("application, framework_name, kind, fault, place", [*planted_cases()])
 def test_a_planted_fault_is_named_and_nothing_else_is(
     application, framework_name, kind, fault, place, planted

@@ -420,8 +420,10 @@ LOSS = {"fp64": ("step_0000", "loss")}
 VELOCITY = {"fp64": ("step_0000", f"optimizer/velocity/{WEIGHT}")}
 UPDATE = {"fp64": ("step_0000", f"optimizer/parameter/{WEIGHT}")}
 SYMBOLS = {"fp64": ("evaluation_0000", "evaluation/symbols")}
+# What decodes is one for all frameworks.
+DECODED = {"fp64 pytorch": ("evaluation_0000", "evaluation/symbols")}
 # In bf16 any symbols may be heard, and the scores tell.
-HEARD = SYMBOLS | {"bf16": ("evaluation_0000", "evaluation/scores")}
+HEARD = DECODED | {"bf16 pytorch": ("evaluation_0000", "evaluation/scores")}
 SCORES = {"fp64": ("evaluation_0000", "evaluation/scores")}
 
 # Each fault, and the first tensor that it changes in forward order, in each precision.
@@ -474,10 +476,10 @@ FAULTS = {
     },
     NoLimitOfTheActivation: SYMBOLS,
     EvaluatesFirstParameters: SYMBOLS,
-    KeepsRepeats: SYMBOLS,
-    KeepsBlanks: SYMBOLS,
-    RepeatsBesideABlankAreOne: SYMBOLS,
-    HearsThePadding: SYMBOLS,
+    KeepsRepeats: DECODED,
+    KeepsBlanks: DECODED,
+    RepeatsBesideABlankAreOne: DECODED,
+    HearsThePadding: DECODED,
     HearsOneStepLess: HEARD,
     ScoresOfTheLogits: SCORES,
 }
