@@ -24,9 +24,12 @@ make_environment() {
     local folder=$root/.venv/$name
     PYTHON=$folder/bin/python
     local stamp
-    # Each application's requirements.txt is small: all of them, whichever these refer to.
-    stamp=$(cat "$root"/constraints.txt "$root"/common/requirements.txt "$root"/*/requirements.txt \
-        "$@" | cksum)
+    # Each application's requirements.txt is small: all of them, whichever these refer to.  And the
+    # names: two applications' files for a framework may be of one text, and refer to other ones.
+    stamp=$({
+        cat "$root"/constraints.txt "$root"/common/requirements.txt "$root"/*/requirements.txt "$@"
+        printf '%s\n' "${@#"$root"/}"
+    } | cksum)
     if [ -x "$PYTHON" ] && grep -qsxF "$stamp" "$folder/installed"; then
         return
     fi
