@@ -193,13 +193,15 @@ def mean_gradients(differentiate, weights, count=None, beside=None):
     """Returns the loss and {name: the gradient's mean over all processes}.
 
     differentiate: gives the loss and {name: gradient} of this process's part of the batch.
-    weights: {name: tensor}, in forward order.  count: see average.
+    weights: {name: tensor}, in forward order.  count: see average.  A gradient lies in memory as
+        its weight does: fused optimizers read both as flat memory.
     beside: {name: tensor} that is averaged along, as it is after the backward pass, and found among
         the gradients; in one process the tensor itself.
     """
     beside = beside or {}
     if world_size() == 1:
         loss, gradients = differentiate()
+        gradients = {n: _lying_as(weights[n], gradient) for n, gradient in gradients.items()}
         return loss, {**gradients, **beside}
     # The last layer's gradient is the first to come, and is sent while the backward pass goes on.
     # Only a compiled loss gives all of them at its end.
@@ -258,6 +260,13 @@ def _put(tensor):
     return tensor
 
 
+def _lying_as(weight, gradient):
+    """The gradient with its weight's strides; itself where it has them, or is None."""
+    if gradient is None or gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
+
+
 def _tensors(network):
     """{canonical name: tensor} of the whole network."""
     return dict(network.named_parameters())
@@ -286,7 +295,7 @@ class _Sums:
             start = 0
             flat = one.new_empty(sum(tensors[name].numel() for name in names))
             for name in names:
-                # Its own strides: beside channels-last weights the optimizer wants gradients so.
+                # Its own strides, see mean_gradients.
                 strides = torch.empty_like(tensors[name], device="meta").stride()
                 self.views[name] = flat.as_strided(tensors[name].shape, strides, start)
                 start += tensors[name].numel()

@@ -89,7 +89,7 @@ class Bottleneck(nn.Module):
         if self.projects:
             shortcut = self.shortcut_norm(self.shortcut(images), training)
             record(f"{name}.shortcut_norm", shortcut)
-        return F.relu_(x + shortcut)
+        return F.relu_(x.add_(shortcut))  # no layer's gradient needs what norm3 gave
 
 
 class ResNet(nn.Module):

@@ -24,9 +24,24 @@ class Trainer:
         self.specification = specification(config)
         self.network = ResNet(config)
         self.weights, self.statistics = framework.load(self.network, parameters, self.specification)
-        self.optimizer = torch.optim.SGD(self.weights.values(), lr=0.0, momentum=config.momentum)
+        # Fused reads each weight, gradient and sum once, the decay included.
+        self.optimizer = torch.optim.SGD(
+            self.decay_groups(), lr=0.0, momentum=config.momentum, fused=True
+        )
         self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.loss = framework.compiled(self.loss, config)
+
+    def decay_groups(self):
+        """The weights that the optimizer decays, and those that it does not."""
+        groups = {True: [], False: []}
+        for name, weight in self.weights.items():
+            groups[self.specification[name].decayed].append(weight)
+        # LARS decays within its own rule, see update.
+        decay = 0.0 if self.config.optimizer == "lars" else self.config.weight_decay
+        return [
+            {"params": groups[True], "weight_decay": decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ]
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
@@ -63,10 +78,9 @@ class Trainer:
             elif lars:
                 trust = lars_trust(self.config, weight, gradient)
                 gradient = rate * trust * (gradient + decay * weight)
-            elif decay:
-                gradient = gradient + decay * weight
             weight.grad = gradient
-        self.optimizer.param_groups[0]["lr"] = 1.0 if lars else rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = 1.0 if lars else rate
         self.optimizer.step()
 
     def train_step(self, batch, step):

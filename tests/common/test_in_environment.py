@@ -2,8 +2,12 @@
 
 import os
 import pathlib
+import shutil
+import subprocess
 
 import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 FAKE = """#!/bin/sh
 case "$1" in
@@ -76,3 +80,37 @@ def test_tensorflow_finds_the_cuda_wheels_libraries(own, said, environment, monk
         *own, str(packages / "cublas" / "lib"), str(packages / "cusolver" / "lib")}
     for framework, flags in (("tensorflow", []), ("pytorch", ["--device=cuda"])):
         assert said(framework, None, *flags)["LD_LIBRARY_PATH"] == "".join(own)
+
+
+PIP = """#!/bin/sh
+echo "$*" >> "$(dirname "$0")/../asked"
+"""
+
+
+def test_an_applications_own_libraries_are_installed_after_anothers(tmp_path):
+    """Two applications' requirements may be of one text, and refer to other files."""
+    for application in ("one", "two"):
+        folder = tmp_path / application / "pytorch"
+        folder.mkdir(parents=True)
+        (folder / "requirements.txt").write_text("-r ../requirements.txt\n")
+        (folder.parent / "requirements.txt").write_text(f"library-of-{application}\n")
+    (tmp_path / "common").mkdir()
+    for name in ("common/environment.sh", "common/requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    python = tmp_path / ".venv" / "pytorch" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(PIP)
+    python.chmod(0o755)
+
+    def make(application):
+        requirements = tmp_path / application / "pytorch" / "requirements.txt"
+        subprocess.run(
+            ["bash", "-euc", 'source "$1"; make_environment pytorch "$2"', "bash",
+             tmp_path / "common" / "environment.sh", requirements],
+            check=True, env={"PATH": os.environ["PATH"]},
+        )  # fmt: skip
+        return (python.parent.parent / "asked").read_text().count("pip install")
+
+    assert [make(name) for name in ("one", "two", "one", "two")] == [1, 2, 2, 2]
+    (tmp_path / "two" / "requirements.txt").write_text("another-library\n")
+    assert make("two") == 3
