@@ -287,18 +287,20 @@ def test_main_is_the_same_text_in_every_cell():
 # PyTorch and TensorFlow, PyTorch and PaddlePaddle, TensorFlow and PaddlePaddle.
 FLOORS = {
     "image_classification/model.py": (66, 79, 66),
-    "image_classification/train.py": (81, 86, 80),
+    # PyTorch's fused optimizer decays by itself.
+    "image_classification/train.py": (79, 83, 80),
     "recommendation/model.py": (75, 85, 75),
     "recommendation/train.py": (77, 84, 79),
     "sentiment_analysis/model.py": (67, 79, 68),
     "sentiment_analysis/train.py": (79, 87, 79),
-    # PyTorch writes the recurrent steps into place, TensorFlow scans, PaddlePaddle keeps lists.
-    "speech_recognition/model.py": (52, 71, 52),
+    # PyTorch writes the recurrent steps into place, TensorFlow scans, PaddlePaddle keeps lists; and
+    # its convolution on the CPU is its own.
+    "speech_recognition/model.py": (52, 67, 49),
     "speech_recognition/train.py": (77, 80, 71),
     "translation/model.py": (74, 84, 72),
     "translation/train.py": (78, 84, 80),
     # PyTorch and PaddlePaddle send gradients in packs by hand; TensorFlow does so itself.
-    "common/frameworks": (54, 71, 52),
+    "common/frameworks": (54, 70, 52),
 }
 
 

@@ -193,8 +193,7 @@ def mean_gradients(differentiate, weights, count=None, beside=None):
     """Returns the loss and {name: the gradient's mean over all processes}.
 
     differentiate: gives the loss and {name: gradient} of this process's part of the batch.
-    weights: {name: tensor}, in forward order.  count: see average.  A gradient lies in memory as
-        its weight does: fused optimizers read both as flat memory.
+    weights: {name: tensor}, in forward order.  count: see average.
     beside: {name: tensor} that is averaged along, as it is after the backward pass, and found among
         the gradients; in one process the tensor itself.
     """
@@ -261,7 +260,10 @@ def _put(tensor):
 
 
 def _lying_as(weight, gradient):
-    """The gradient with its weight's strides; itself where it has them, or is None."""
+    """The gradient with its weight's strides, which fused optimizers take for granted.
+
+    The tensor itself where it has them, or is None.
+    """
     if gradient is None or gradient.stride() == weight.stride():
         return gradient
     return torch.empty_like(weight).copy_(gradient)
@@ -295,7 +297,7 @@ class _Sums:
             start = 0
             flat = one.new_empty(sum(tensors[name].numel() for name in names))
             for name in names:
-                # Its own strides, see mean_gradients.
+                # Its own strides, see _lying_as.
                 strides = torch.empty_like(tensors[name], device="meta").stride()
                 self.views[name] = flat.as_strided(tensors[name].shape, strides, start)
                 start += tensors[name].numel()

@@ -24,24 +24,15 @@ class Trainer:
         self.specification = specification(config)
         self.network = ResNet(config)
         self.weights, self.statistics = framework.load(self.network, parameters, self.specification)
-        # Fused reads each weight, gradient and sum once, the decay included.
-        self.optimizer = torch.optim.SGD(
-            self.decay_groups(), lr=0.0, momentum=config.momentum, fused=True
-        )
-        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
-        self.loss = framework.compiled(self.loss, config)
-
-    def decay_groups(self):
-        """The weights that the optimizer decays, and those that it does not."""
-        groups = {True: [], False: []}
+        # Fused reads each weight, gradient and sum once, the decay included; LARS has its own.
+        decay = 0.0 if config.optimizer == "lars" else config.weight_decay
+        groups = {decayed: [] for decayed in (True, False)}
         for name, weight in self.weights.items():
             groups[self.specification[name].decayed].append(weight)
-        # LARS decays within its own rule, see update.
-        decay = 0.0 if self.config.optimizer == "lars" else self.config.weight_decay
-        return [
-            {"params": groups[True], "weight_decay": decay},
-            {"params": groups[False], "weight_decay": 0.0},
-        ]
+        groups = [{"params": groups[d], "weight_decay": decay * d} for d in groups]
+        self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=True)
+        self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
+        self.loss = framework.compiled(self.loss, config)
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
