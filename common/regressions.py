@@ -18,7 +18,7 @@ from common.errors import UserError
 
 LEVEL = 0.05         # of error: a difference that is none is seen as often
 POWER = 0.8          # with as many runs as are named, one that is as large is seen as often
-ALL_DEALS = 200_000  # all ways to deal the runs are tried where there are no more; 10 and 10: 184,756
+ALL_DEALS = 200_000  # all ways to deal the runs are tried where there are no more: 10 and 10
 SOME_DEALS = 20_000  # of more, so many at random, always the same ones
 
 
