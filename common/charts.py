@@ -20,7 +20,7 @@ CONFIG = {
              "tickColor": GRID, "labelFontSize": 12, "titleFontSize": 12,
              "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 140},
     "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "orient": "top",
-               "title": None, "symbolStrokeWidth": 2, "labelLimit": 160},
+               "title": None, "symbolStrokeWidth": 2, "labelLimit": 110, "columns": 3},
     "text": {"color": INK},
     "aria": False,  # a picture has one description, and its numbers a table
 }  # fmt: skip
@@ -109,8 +109,10 @@ def curves(data, frameworks, x, x_title, metric, targets):
     return of_frameworks(data, frameworks, [lines, points, goal])
 
 
-def spread(data, frameworks, kinds, field, title):
+def spread(data, frameworks, kinds, field, title, form, of_all):
     """A number of each run, a row for each kind of runs; the mean is a bar with its value.
+
+    form: of that value.  of_all: whether the mean is of all runs, or of those that met the target.
 
     Data: kind, framework, seed, status (met or missed: the target), and the field.
     """
@@ -127,10 +129,12 @@ def spread(data, frameworks, kinds, field, title):
     points = {"mark": {"type": "point", "size": 70, "strokeWidth": 2, "opacity": 0.8}, "encoding": {
         "y": y, "x": x, "shape": shape, "color": colour("framework", frameworks, legend=None),
         "tooltip": tips(framework="framework", seed="seed", target="status", value=field)}}
-    middle = {"mark": {"type": "tick", "thickness": 3, "size": 26, "color": INK}, "encoding": {
-        "y": y, "x": mean}}
-    number = {"mark": {"type": "text", "dy": -19, "fontSize": 12}, "encoding": {
-        "y": y, "x": mean, "text": {"field": field, "aggregate": "mean", "format": ",.1f"}}}
+    chosen = [] if of_all else [{"filter": "datum.status === 'met'"}]
+    middle = {"mark": {"type": "tick", "thickness": 3, "size": 26, "color": INK},
+              "transform": chosen, "encoding": {"y": y, "x": mean}}
+    number = {"mark": {"type": "text", "dy": -19, "fontSize": 12}, "transform": chosen,
+              "encoding": {"y": y, "x": mean,
+                           "text": {"field": field, "aggregate": "mean", "format": form}}}
     return of_frameworks(data, frameworks, [range_, points, middle, number],
                          height=62 * len(kinds))
 
@@ -141,9 +145,9 @@ def roofline(data, kinds, roof):
     Data: kind, problem, direction, intensity, speed, share.  roof: [{intensity, speed}].
     """
     x = axis("intensity", "FLOP per byte", scale={"type": "log", "nice": False},
-             axis={"format": "~g", "tickCount": 5})
+             axis={"format": "~g", "tickCount": 5, "grid": False})
     y = axis("speed", "FLOP per second", scale={"type": "log", "nice": False},
-             axis={"format": "~s", "tickCount": 5})
+             axis={"format": "~s", "tickCount": 5, "grid": False})
     shape = {"field": "kind", "type": "nominal", "scale": series(kinds, SHAPES)}
     points = {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.9}, "encoding": {
         "x": x, "y": y, "color": colour("kind", kinds), "shape": shape,

@@ -43,7 +43,8 @@ NO_LOG = "no log"
 
 @dataclass
 class Run:
-    """A run to show.  path: of its result.  label: of its kind, in its cell's pictures.
+    """A run to show.  path: of its result.  label: of its kind: its framework, and a number where
+    runs of a cell are not alike.
     log: the judges' verdict, in words.  epoch_examples: in an epoch; None where unknown.
     """
 
@@ -161,26 +162,31 @@ def in_order(frameworks):
 
 
 def kinds(runs):
-    """[(heading, [[Run]])] of each cell: runs that are alike, with their labels set."""
+    """[[Run]]: runs that are alike, by seed, with their labels set; cells in their order."""
     by_id = {id(run.result): run for run in runs}
+    order = in_order({run.result["framework"] for run in runs})
     found = []
-    for heading, parts in results.groups([run.result for run in runs]).items():
-        groups = [[by_id[id(result)] for result in part] for part in parts]
-        for index, group in enumerate(groups):
-            framework = printable(group[0].result["framework"])
+    for parts in results.groups([run.result for run in runs]).values():
+        for number, part in enumerate(parts, 1):
+            group = sorted((by_id[id(result)] for result in part),
+                           key=lambda run: run.result["seed"])
             for run in group:
-                run.label = framework + f" ({index + 1})" * (len(groups) > 1)
-        found.append((heading, groups))
-    return found
+                run.label = run.result["framework"] + f" ({number})" * (len(parts) > 1)
+            found.append(group)
+
+    def place(group):
+        first = group[0].result
+        return first["application"], first["profile"], order.index(first["framework"])
+
+    return sorted(found, key=place)
 
 
 # The table of cells.
 
-CELL_COLUMNS = (
-    "cell", "kind", "target", "seconds to quality", ("median (range)", "number"),
-    ("worst quality", "number"), ("target met", "number"), ("examples/s", "number"),
-    "log", "device", "framework", "machine", "commit",
-)  # fmt: skip
+CELL_COLUMNS = ("cell", "kind", "target", "seconds to quality", ("median (range)", "number"),
+                ("worst quality", "number"), ("target met", "number"), ("examples/s", "number"),
+                "log")  # fmt: skip
+ORIGIN_COLUMNS = ("framework", "device", "machine", "commit")
 
 
 def middle(values, form):
@@ -226,29 +232,52 @@ def log_words(group):
 def cell_row(group):
     """Runs that are alike as the cells of CELL_COLUMNS."""
     first = group[0].result
-    versions, system, config = first["versions"], first["system"], first["config"]
     met = sum(run.met for run in group)
-    outcome = results.outcome([run.result for run in group])
     log = log_words(group)
-    speeds = [run.result["examples_per_second"] for run in group]
-    commit = first["commit"] or "unknown"
+    speeds = [run.result["examples_per_second"] for run in group
+              if run.result["examples_per_second"] is not None]
     return (
         f"{first['application']}, {first['profile']}", group[0].label,
         results.shown(first["target"], "g"),
-        outcome,
+        results.outcome([run.result for run in group]),
         middle([run.result["seconds_to_quality"] for run in group], ",.1f"),
         valued(worst(group), ".4f"),
         (f"{met} of {len(group)}", "" if met == len(group) else "bad"),
-        middle([speed for speed in speeds if speed is not None], ",.0f"),
+        f"{statistics.median(speeds):,.0f}" if speeds else "-",
         (log, {"passes": "good", NO_LOG: ""}.get(log, "bad")),
+    )  # fmt: skip
+
+
+def origin(group):
+    """What runs that are alike were made with: the cells of ORIGIN_COLUMNS."""
+    first = group[0].result
+    versions, system, config = first["versions"], first["system"], first["config"]
+    return (
+        f"{versions.get('framework', '?')} {versions.get('version', '?')}",
         f"{config.get('device', '?')}, {config.get('precision', '?')}, "
         f"processes: {first['num_processes']}",
-        f"{versions.get('framework', '?')} {versions.get('version', '?')}",
-        ", ".join([str(system.get("processor", "?")), f"{system.get('cores', '?')} cores",
-                   f"{system.get('memory_gib', '?')} GiB",
-                   f"Python {system.get('python', '?')}"]),
-        commit[:12] + "-dirty" * commit.endswith("-dirty"),
+        f"{system.get('processor', '?')}, {system.get('cores', '?')} cores, "
+        f"{system.get('memory_gib', '?')} GiB, Python {system.get('python', '?')}",
+        commit_of(first),
     )  # fmt: skip
+
+
+def commit_of(result):
+    """A result's commit, short."""
+    commit = result["commit"] or "unknown"
+    return commit[:12] + "-dirty" * commit.endswith("-dirty")
+
+
+def origins(groups):
+    """The table of what made which cells."""
+    found = {}
+    for group in groups:
+        cells = f"{group[0].result['application']}, {group[0].result['profile']}"
+        if group[0].label != group[0].result["framework"]:
+            cells += f": {group[0].label}"
+        found.setdefault(origin(group), []).append(cells)
+    rows = [(*made, "; ".join(dict.fromkeys(cells))) for made, cells in found.items()]
+    return page.table("What the runs were made with", (*ORIGIN_COLUMNS, ("cells", "long")), rows)
 
 
 def text_of(cell):
@@ -258,9 +287,9 @@ def text_of(cell):
 
 def markdown(found):
     """The table of cells as Markdown."""
-    header = [text_of(title) for title in CELL_COLUMNS]
-    rows = [[printable(text_of(cell)) for cell in cell_row(group)]
-            for _, groups in kinds(found.runs) for group in groups]
+    header = [text_of(title) for title in (*CELL_COLUMNS, *ORIGIN_COLUMNS)]
+    rows = [[printable(text_of(cell)) for cell in (*cell_row(group), *origin(group))]
+            for group in kinds(found.runs)]
     return results.markdown(header, rows) + "\n"
 
 
@@ -353,7 +382,7 @@ def curve_points(groups, metric):
 def spread_points(groups, name):
     """The data of charts.spread."""
     return [
-        {"kind": run.label, "framework": printable(run.result["framework"]),
+        {"kind": printable(run.label), "framework": printable(run.result["framework"]),
          "seed": str(run.result["seed"]), "status": "met" if run.met else "missed",
          name: run.result[name]}
         for group in groups for run in group if run.result[name] is not None
@@ -406,22 +435,23 @@ def profile_section(number, groups, frameworks, specs, data):
         header = ("framework", "seed", *((key, "number") for key in
                                          ("epoch", "seconds", "examples", metric)))
         tables.append(page.table(f"{title}: {metric} at each evaluation", header, rows))
-    labels = [group[0].label for group in groups]
-    # Kinds of one name are told apart by the cell's target.
-    for name, caption, unit in (
-        ("seconds_to_quality", "Seconds to quality, by seed", "seconds"),
-        ("examples_per_second", "Speed, by seed", "examples per second"),
+    labels = list(dict.fromkeys(printable(group[0].label) for group in groups))
+    for name, caption, unit, form, mean in (
+        ("seconds_to_quality", "Seconds to quality, by seed", "seconds", ",.1f",
+         "of the runs that met the target"),
+        ("examples_per_second", "Speed, by seed", "examples per second", ",.0f", "of all runs"),
     ):
         points = spread_points(groups, name)
-        if points:
-            draw(f"spread-{number}-{name}",
-                 charts.spread(f"spread-{number}-{name}", frameworks, list(dict.fromkeys(labels)),
-                               name, unit),
-                 points, caption, "The bar is the mean of all runs, the line their range; a "
-                 "triangle missed its target. " + " ".join(
-                     f"{group[0].label}: {middle(own, ',.1f')}." for group in groups
-                     if (own := [run.result[name] for run in group
-                                 if run.result[name] is not None])))
+        if not points:
+            continue
+        spread = f"spread-{number}-{name}"
+        medians = " ".join(
+            f"{group[0].label}: {middle(own, form)}." for group in groups
+            if (own := [run.result[name] for run in group if run.result[name] is not None]))
+        draw(spread,
+             charts.spread(spread, frameworks, labels, name, unit, form, mean == "of all runs"),
+             points, caption, f"The bar is the mean {mean}, the line the range; a triangle missed "
+             f"its target. Medians: {medians}")
     content = page.pictures(figures) + page.details("The pictures' numbers", "".join(tables))
     return f"cell-{number}", title, content
 
@@ -433,8 +463,8 @@ def _number(value):
 
 
 RUN_COLUMNS = ("cell", "kind", ("seed", "number"), ("seconds", "number"), ("quality", "number"),
-               "target", ("examples/s", "number"), ("load before", "number"), ("others", "number"),
-               "status", ("log", "long"), "commit")  # fmt: skip
+               ("examples/s", "number"), ("load before", "number"), ("others", "number"), "status",
+               ("log", "long"))  # fmt: skip
 
 
 def run_row(run):
@@ -447,10 +477,9 @@ def run_row(run):
     return (
         f"{result['application']}, {result['profile']}", run.label, str(result["seed"]),
         f"{result['seconds_to_quality']:,.1f}", valued(result["quality"], ".4f"),
-        results.shown(result["target"], "g"), "-" if speed is None else f"{speed:,.0f}",
+        "-" if speed is None else f"{speed:,.0f}",
         (before, "bad" if warned else ""), (others, "bad" if warned else ""),
         (result["status"], "" if run.met else "bad"), (run.log[:400], good),
-        (result["commit"] or "unknown")[:12],
     )  # fmt: skip
 
 
@@ -514,8 +543,8 @@ def kernel_sections(contents, specs, data):
                 [(step["suite"], step["batch"], f"{step['seconds']:.4g}",
                   f"{(total := sum(own.values())):.4g}",
                   f"{step['seconds'] / total:.2f}" if total else "-", str(missing),
-                  ", ".join(f"{kind} {seconds / step['seconds']:.0%}"
-                            for kind, seconds in own.items()))
+                  ", ".join(f"{kind} {share:.0%}" for kind, seconds in own.items()
+                            if (share := seconds / step["seconds"]) >= 0.01))
                  for step, own, missing in steps]))  # fmt: skip
         timed = sorted(points, key=lambda one: -one["seconds"] * max(one["count"], 1))
         rows = [(f"{one['suite']}: {one['kind']} {one['problem']}", one["direction"],
@@ -532,17 +561,26 @@ def kernel_sections(contents, specs, data):
         yield f"kernels-{number}", title, page.pictures(figures) + "".join(tables)
 
 
+def counted(found):
+    """How much there is to show, in words."""
+    kernels = sum(len(one["kernels"]) for one in found.kernels)
+    parts = [regressions.counted(found.runs)] if found.runs else []
+    parts += [f"{number} {name}{'s' * (number > 1)}" for number, name in
+              ((len(found.parity), "verdict"), (kernels, "kernel")) if number]
+    return ", ".join(parts)
+
+
 def html_page(found, comparisons):
     """The page.  comparisons: of results.comparisons.  Raises UserError."""
     specs, data, sections = {}, {}, []
-    cells = kinds(found.runs)
+    groups = kinds(found.runs)
     frameworks = in_order({printable(run.result["framework"]) for run in found.runs})
     if found.runs:
-        rows = [cell_row(group) for _, groups in cells for group in groups]
         sections.append(("cells", "Results", page.table(
             "Seconds to quality are MLPerf's statistic: the fastest and the slowest run dropped, "
             "the mean of the others. Runs of one row differ in their seed alone.",
-            CELL_COLUMNS, rows) + page.choice("Frameworks in the pictures", frameworks)))
+            CELL_COLUMNS, map(cell_row, groups)) + origins(groups)
+            + page.choice("Frameworks in the pictures", frameworks)))
     if comparisons:
         classes = {"slower": "bad", "faster": "good"}
         sections.append(("against", "Against earlier runs", page.table(
@@ -551,25 +589,20 @@ def html_page(found, comparisons):
             [(cell, (words or "not compared", classes.get(words, "")), text)
              for cell, words, text in comparisons])))
     profiles = {}
-    for _, groups in cells:
-        first = groups[0][0].result
-        profiles.setdefault((first["application"], first["profile"]), []).extend(groups)
-    for number, groups in enumerate(profiles.values()):
-        groups.sort(key=lambda group: frameworks.index(printable(group[0].result["framework"])))
-        sections.append(profile_section(number, groups, frameworks, specs, data))
+    for group in groups:
+        first = group[0].result
+        profiles.setdefault((first["application"], first["profile"]), []).append(group)
+    for number, own in enumerate(profiles.values()):
+        sections.append(profile_section(number, own, frameworks, specs, data))
     if found.parity:
         sections.append(parity_section(found.parity))
     sections += kernel_sections(found.kernels, specs, data)
     if found.runs:
-        rows = [run_row(run) for _, groups in cells for group in groups for run in group]
+        rows = [run_row(run) for group in groups for run in group]
         sections.append(("runs", "All runs", page.table(
             "Load before: processes that wanted to run when the clock started; others: the share "
             "of the cores that others used.", RUN_COLUMNS, rows)))
-    counts = [f"{len(found.runs)} runs of {len(cells)} cells" if found.runs else "",
-              f"{len(found.parity)} verdicts of parity" if found.parity else "",
-              f"{sum(len(one['kernels']) for one in found.kernels)} kernels" if found.kernels
-              else ""]  # fmt: skip
-    introduction = f"<p>{page.escaped(', '.join(filter(None, counts)))}.</p>"
+    introduction = f"<p>{page.escaped(counted(found))}.</p>"
     return page.page("Time to quality", introduction, sections, specs, data)
 
 
@@ -612,8 +645,7 @@ def write(argv):
     else:
         with open(path, "w", encoding="utf-8") as opened:
             opened.write(text)
-    print(f"{path}: {regressions.counted(found.runs)}, {len(found.parity)} verdicts of parity, "
-          f"{sum(len(one['kernels']) for one in found.kernels)} kernels")
+    print(f"{printable(path)}: {counted(found)}")
     for fault in found.faults:
         tell(fault)
     return 1 if found.faults else 0
