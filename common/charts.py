@@ -18,9 +18,10 @@ CONFIG = {
     "view": {"stroke": None},
     "axis": {"labelColor": QUIET, "titleColor": INK, "gridColor": GRID, "domainColor": GRID,
              "tickColor": GRID, "labelFontSize": 12, "titleFontSize": 12,
-             "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 140},
+             "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 140,
+             "labelOverlap": "greedy", "labelSeparation": 8},
     "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "orient": "top",
-               "title": None, "symbolStrokeWidth": 2, "labelLimit": 110, "columns": 3},
+               "title": None, "symbolStrokeWidth": 2, "labelLimit": 130, "columns": 3},
     "text": {"color": INK},
     "aria": False,  # a picture has one description, and its numbers a table
 }  # fmt: skip
@@ -150,7 +151,7 @@ def roofline(data, kinds, roof):
              axis={"format": "~s", "tickCount": 5, "grid": False})
     shape = {"field": "kind", "type": "nominal", "scale": series(kinds, SHAPES)}
     points = {"mark": {"type": "point", "filled": True, "size": 60, "opacity": 0.9}, "encoding": {
-        "x": x, "y": y, "color": colour("kind", kinds), "shape": shape,
+        "x": x, "y": y, "color": colour("kind", kinds, legend={"columns": 2}), "shape": shape,
         "tooltip": tips(kind="kind", problem="problem", direction="direction")
         + tips(**{"share of its roof": "share"})}}  # fmt: skip
     line = {"data": {"values": roof}, "mark": {"type": "line", "color": INK, "strokeWidth": 2},
@@ -166,7 +167,7 @@ def bridge(data, rows, parts):
     y = row("row", rows)
     x = axis("share", "share of the measured step", axis={"format": ".0%", "tickCount": 6})
     bars = {"mark": {"type": "bar", "stroke": "var(--paper)"}, "encoding": {
-        "y": y, "x": x | {"stack": "zero"}, "color": colour("part", parts),
+        "y": y, "x": x | {"stack": "zero"}, "color": colour("part", parts, legend={"columns": 2}),
         "order": {"field": "order"}, "tooltip": tips(part="part", share="share",
                                                      seconds="seconds")}}  # fmt: skip
     whole = {"data": {"values": [{"share": 1}]},

@@ -45,6 +45,7 @@ input { width: 1.1rem; height: 1.1rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--grid); border-radius: .5rem; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .875rem; width: 100%; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--quiet); }
+caption div { position: sticky; left: .75rem; width: max-content; max-width: calc(100vw - 4rem); }
 caption { white-space: normal; }
 th, td { padding: .35rem .75rem; text-align: left; vertical-align: top;
   border-top: 1px solid var(--grid); font-variant-numeric: tabular-nums; }
@@ -64,6 +65,8 @@ figcaption b { display: block; font-size: 1rem; }
 figcaption span { color: var(--quiet); }
 .chart { width: 100%; overflow: hidden; }
 .chart svg { max-width: 100%; height: auto; display: block; }
+@media (max-width: 40rem) { th, td { padding: .3rem .45rem; font-size: .8rem; }
+  tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; } }
 details { margin: .5rem 0; }
 summary { cursor: pointer; min-height: 2rem; }
 footer { color: var(--quiet); font-size: .875rem; padding-bottom: 2rem; margin-top: 2rem; }
@@ -76,8 +79,10 @@ footer { color: var(--quiet); font-size: .875rem; padding-bottom: 2rem; margin-t
 #vg-tooltip-element td.key { color: var(--quiet); }
 @media print {
   body { font-size: 10pt; } nav, fieldset, details, .skip { display: none; }
+  caption div { max-width: none; width: auto; }
   .scroll { overflow: visible; border: 0; } table { font-size: 7pt; } th, td { padding: 1pt 3pt; }
   th, td { white-space: normal; } .long { min-width: 0; }
+  figcaption { font-size: 8pt; }
   figure, tr { break-inside: avoid; } h2, caption { break-after: avoid; }
   .pictures { grid-template-columns: 1fr 1fr; } }
 """
@@ -134,7 +139,7 @@ def table(caption, header, rows):
     """
     titles, classes = zip(*((one, "") if isinstance(one, str) else one for one in header))
     lines = [f'<div class="scroll" role="region" tabindex="0" aria-label="{escaped(caption)}">'
-             f"<table><caption>{escaped(caption)}</caption><thead><tr>"]
+             f"<table><caption><div>{escaped(caption)}</div></caption><thead><tr>"]
     lines += [f'<th scope="col"{_class(kind)}>{escaped(title)}</th>'
               for title, kind in zip(titles, classes)]
     lines.append("</tr></thead><tbody>")
@@ -144,7 +149,8 @@ def table(caption, header, rows):
             text, own = (cell, "") if isinstance(cell, str) else cell
             names = _class(f"{kind} {own}".strip())
             tag, scope = ("td", "") if index else ("th", ' scope="row"')
-            lines.append(f"<{tag}{scope}{names}>{escaped(text)}</{tag}>")
+            shown = escaped(text) if index else escaped(text).replace("_", "_<wbr>")
+            lines.append(f"<{tag}{scope}{names}>{shown}</{tag}>")
         lines.append("</tr>")
     return "".join([*lines, "</tbody></table></div>"])
 

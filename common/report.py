@@ -183,9 +183,9 @@ def kinds(runs):
 
 # The table of cells.
 
-CELL_COLUMNS = ("cell", "kind", "target", "seconds to quality", ("median (range)", "number"),
-                ("worst quality", "number"), ("target met", "number"), ("examples/s", "number"),
-                "log")  # fmt: skip
+CELL_COLUMNS = ("cell", "kind", "seconds to quality", ("median (range)", "number"),
+                ("worst quality", "number"), "target", ("target met", "number"),
+                ("examples/s", "number"), "log")  # fmt: skip
 ORIGIN_COLUMNS = ("framework", "device", "machine", "commit")
 
 
@@ -238,10 +238,10 @@ def cell_row(group):
               if run.result["examples_per_second"] is not None]
     return (
         f"{first['application']}, {first['profile']}", group[0].label,
-        results.shown(first["target"], "g"),
         results.outcome([run.result for run in group]),
         middle([run.result["seconds_to_quality"] for run in group], ",.1f"),
         valued(worst(group), ".4f"),
+        results.shown(first["target"], "g"),
         (f"{met} of {len(group)}", "" if met == len(group) else "bad"),
         f"{statistics.median(speeds):,.0f}" if speeds else "-",
         (log, {"passes": "good", NO_LOG: ""}.get(log, "bad")),
