@@ -122,9 +122,12 @@ SCRIPT = """
 """
 
 
+MAX_TEXT = 2000  # characters of a cell; a file's text may have millions
+
+
 def escaped(text):
     """Any text as HTML: on one line, of an element or of an attribute."""
-    return html.escape(printable(text))
+    return html.escape(printable(text[:MAX_TEXT]))
 
 
 def json_inside(value):

@@ -37,7 +37,9 @@ from common.errors import UserError, is_finite, printable, tell, told
 
 USAGE = "usage: python -m common.report FOLDER_OR_FILE... -o FILE [--against=OLD]"
 PARITY, KERNELS = "parity.json", "kernels.json"
-MAX_POINTS = 200  # of a run's curve that a page shows
+MOST_POINTS = 12_000  # of all curves that a page shows, LEAST_POINTS of each if there are so many
+LEAST_POINTS = 20
+MAX_NAME = 200        # characters of a name in the pictures
 NO_LOG = "no log"
 
 
@@ -136,8 +138,9 @@ def judge(runs):
             verdicts = check_log.judgements(folder)
         except UserError as error:
             return f"fails: {str(error).removeprefix(f'{run_folder.log_path(folder)}: ')}"
-        fault = next((faults[0] for _, faults in verdicts if faults), None)
-        return f"fails: {fault}" if fault else f"passes: {verdicts[0][0]}"
+        # The last judge's words are ours, one a fault; the package's are many.
+        fault = next(((who, faults[0]) for who, faults in reversed(verdicts) if faults), None)
+        return f"fails: {': '.join(fault)}" if fault else f"passes: {verdicts[0][0]}"
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # each is a process
         for run, said in zip(runs, pool.map(words, runs)):
@@ -358,31 +361,36 @@ def write_csv(path, rows):
 # The page.
 
 
-def thinned(curve):
-    """At most MAX_POINTS entries of a curve, evenly, the first and the last among them."""
-    if len(curve) <= MAX_POINTS:
+def thinned(curve, most):
+    """At most so many entries of a curve, evenly, the first and the last among them."""
+    if len(curve) <= most:
         return curve
-    step = (len(curve) - 1) / (MAX_POINTS - 1)
-    return [curve[round(index * step)] for index in range(MAX_POINTS)]
+    step = (len(curve) - 1) / (most - 1)
+    return [curve[round(index * step)] for index in range(most)]
 
 
-def curve_points(groups, metric):
-    """The data of charts.curves."""
+def name_of(text):
+    """A name from a file as the pictures show it."""
+    return printable(text[:MAX_NAME])
+
+
+def curve_points(groups, metric, most):
+    """The data of charts.curves.  most: entries of a run."""
     return [
-        {"run": f"{printable(run.label)}, {run.result['seed']}, {number}",
-         "framework": printable(run.result["framework"]), "seed": str(run.result["seed"]),
+        {"run": f"{name_of(run.label)}, {run.result['seed']}, {number}",
+         "framework": name_of(run.result["framework"]), "seed": str(run.result["seed"]),
          "epoch": entry["epoch"], "seconds": round(entry["seconds"], 2),
          "examples": run.epoch_examples and run.epoch_examples * entry["epoch"],
          "value": float(f"{entry['quality'][metric]:.5g}")}
         for group in groups for number, run in enumerate(group)
-        for entry in thinned(run.result["quality_curve"]) if metric in entry["quality"]
+        for entry in thinned(run.result["quality_curve"], most) if metric in entry["quality"]
     ]  # fmt: skip
 
 
 def spread_points(groups, name):
     """The data of charts.spread."""
     return [
-        {"kind": printable(run.label), "framework": printable(run.result["framework"]),
+        {"kind": name_of(run.label), "framework": name_of(run.result["framework"]),
          "seed": str(run.result["seed"]), "status": "met" if run.met else "missed",
          name: run.result[name]}
         for group in groups for run in group if run.result[name] is not None
@@ -401,8 +409,11 @@ def described(groups):
     return " ".join(parts)
 
 
-def profile_section(number, groups, frameworks, specs, data):
-    """(id, heading, HTML) of an application's profile: its pictures, and their numbers."""
+def profile_section(number, groups, frameworks, most, specs, data):
+    """(id, heading, HTML) of an application's profile: its pictures, and their numbers.
+
+    most: points of a run's curve.
+    """
     first = groups[0][0].result
     title = f"{first['application']}, {first['profile']}"
     words = described(groups)
@@ -415,10 +426,10 @@ def profile_section(number, groups, frameworks, specs, data):
 
     tables = []
     for index, metric in enumerate(first["quality"]):
-        points = curve_points(groups, metric)
+        points = curve_points(groups, metric, most)
         if not points:
             continue
-        name, shown = f"curve-{number}-{index}", printable(metric)
+        name, shown = f"curve-{number}-{index}", name_of(metric)
         targets = sorted({group[0].result["target"][metric] for group in groups
                           if metric in group[0].result["target"]})
         draw(f"{name}-seconds", charts.curves(name, frameworks, "seconds", "seconds", shown,
@@ -435,7 +446,7 @@ def profile_section(number, groups, frameworks, specs, data):
         header = ("framework", "seed", *((key, "number") for key in
                                          ("epoch", "seconds", "examples", metric)))
         tables.append(page.table(f"{title}: {metric} at each evaluation", header, rows))
-    labels = list(dict.fromkeys(printable(group[0].label) for group in groups))
+    labels = list(dict.fromkeys(name_of(group[0].label) for group in groups))
     for name, caption, unit, form, mean in (
         ("seconds_to_quality", "Seconds to quality, by seed", "seconds", ",.1f",
          "of the runs that met the target"),
@@ -511,9 +522,9 @@ def kernel_sections(contents, specs, data):
         roof, figures, tables = content["roof"], [], []
         if points:
             name = f"roofline-{number}"
-            groups = sorted({printable(one["kind"]) for one in points})
-            data[name] = [{"kind": printable(one["kind"]), "problem": printable(one["problem"]),
-                           "direction": printable(one["direction"]),
+            groups = sorted({name_of(one["kind"]) for one in points})
+            data[name] = [{"kind": name_of(one["kind"]), "problem": name_of(one["problem"]),
+                           "direction": name_of(one["direction"]),
                            "intensity": one["intensity"], "speed": one["speed"],
                            "share": f"{one['share']:.0%}"} for one in points]
             specs[name] = charts.roofline(name, groups, bridge.roof_line(content))
@@ -525,11 +536,11 @@ def kernel_sections(contents, specs, data):
         if steps:
             name = f"bridge-{number}"
             parts, bars = bridge.shares(steps)
-            data[name] = [bar | {"row": printable(bar["row"]), "part": printable(bar["part"]),
+            data[name] = [bar | {"row": name_of(bar["row"]), "part": name_of(bar["part"]),
                                  "seconds": float(f"{bar['seconds']:.4g}"),
                                  "share": float(f"{bar['share']:.4g}")} for bar in bars]
             rows = list(dict.fromkeys(bar["row"] for bar in data[name]))
-            specs[name] = charts.bridge(name, rows, [printable(part) for part in parts])
+            specs[name] = charts.bridge(name, rows, [name_of(part) for part in parts])
             figures.append(page.figure(
                 name, "From kernels to a step",
                 "What a step's kernels take, by kind, as shares of the measured step (dashed). " +
@@ -574,7 +585,7 @@ def html_page(found, comparisons):
     """The page.  comparisons: of results.comparisons.  Raises UserError."""
     specs, data, sections = {}, {}, []
     groups = kinds(found.runs)
-    frameworks = in_order({printable(run.result["framework"]) for run in found.runs})
+    frameworks = in_order({name_of(run.result["framework"]) for run in found.runs})
     if found.runs:
         sections.append(("cells", "Results", page.table(
             "Seconds to quality are MLPerf's statistic: the fastest and the slowest run dropped, "
@@ -588,12 +599,13 @@ def html_page(found, comparisons):
             "censored.", ("cell", "verdict", ("what is known", "long")),
             [(cell, (words or "not compared", classes.get(words, "")), text)
              for cell, words, text in comparisons])))
+    most = max(LEAST_POINTS, MOST_POINTS // max(1, len(found.runs)))
     profiles = {}
     for group in groups:
         first = group[0].result
         profiles.setdefault((first["application"], first["profile"]), []).append(group)
     for number, own in enumerate(profiles.values()):
-        sections.append(profile_section(number, own, frameworks, specs, data))
+        sections.append(profile_section(number, own, frameworks, most, specs, data))
     if found.parity:
         sections.append(parity_section(found.parity))
     sections += kernel_sections(found.kernels, specs, data)
