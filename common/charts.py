@@ -110,10 +110,10 @@ def curves(data, frameworks, x, x_title, metric, targets):
     return of_frameworks(data, frameworks, [lines, points, goal])
 
 
-def spread(data, frameworks, kinds, field, title, form, of_all):
+def spread(data, frameworks, kinds, field, title, form, chosen):
     """A number of each run, a row for each kind of runs; the mean is a bar with its value.
 
-    form: of that value.  of_all: whether the mean is of all runs, or of those that met the target.
+    form: of that value.  chosen: which runs it is the mean of: all, met (the target) or none.
 
     Data: kind, framework, seed, status (met or missed: the target), and the field.
     """
@@ -130,14 +130,14 @@ def spread(data, frameworks, kinds, field, title, form, of_all):
     points = {"mark": {"type": "point", "size": 70, "strokeWidth": 2, "opacity": 0.8}, "encoding": {
         "y": y, "x": x, "shape": shape, "color": colour("framework", frameworks, legend=None),
         "tooltip": tips(framework="framework", seed="seed", target="status", value=field)}}
-    chosen = [] if of_all else [{"filter": "datum.status === 'met'"}]
+    of = [{"filter": "datum.status === 'met'"}] if chosen == "met" else []
     middle = {"mark": {"type": "tick", "thickness": 3, "size": 26, "color": INK},
-              "transform": chosen, "encoding": {"y": y, "x": mean}}
-    number = {"mark": {"type": "text", "dy": -19, "fontSize": 12}, "transform": chosen,
+              "transform": of, "encoding": {"y": y, "x": mean}}
+    number = {"mark": {"type": "text", "dy": -19, "fontSize": 12}, "transform": of,
               "encoding": {"y": y, "x": mean,
                            "text": {"field": field, "aggregate": "mean", "format": form}}}
-    return of_frameworks(data, frameworks, [range_, points, middle, number],
-                         height=62 * len(kinds))
+    layers = [range_, points] if chosen == "none" else [range_, points, middle, number]
+    return of_frameworks(data, frameworks, layers, height=62 * len(kinds))
 
 
 def roofline(data, kinds, roof):

@@ -92,7 +92,8 @@ SCRIPT = """
   const { specs, data } = JSON.parse(document.getElementById("charts").textContent);
   const views = [];
   const boxes = [...document.querySelectorAll("fieldset input")];
-  const choose = () => {
+  const choose = (event) => {
+    event.target.checked ||= !boxes.some((box) => box.checked);  // no picture is empty
     const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
     for (const view of views) {
       view.signal("shown", chosen).runAsync();

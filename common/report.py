@@ -409,6 +409,10 @@ def described(groups):
     return " ".join(parts)
 
 
+MEANS = {"all": "The bar is the mean.", "met": "The bar is the mean of those that met the target.",
+         "none": "No run met the target."}  # fmt: skip
+
+
 def profile_section(number, groups, frameworks, most, specs, data):
     """(id, heading, HTML) of an application's profile: its pictures, and their numbers.
 
@@ -447,10 +451,11 @@ def profile_section(number, groups, frameworks, most, specs, data):
                                          ("epoch", "seconds", "examples", metric)))
         tables.append(page.table(f"{title}: {metric} at each evaluation", header, rows))
     labels = list(dict.fromkeys(name_of(group[0].label) for group in groups))
-    for name, caption, unit, form, mean in (
+    met = any(run.met for group in groups for run in group)
+    for name, caption, unit, form, chosen in (
         ("seconds_to_quality", "Seconds to quality, by seed", "seconds", ",.1f",
-         "of the runs that met the target"),
-        ("examples_per_second", "Speed, by seed", "examples per second", ",.0f", "of all runs"),
+         "met" if met else "none"),
+        ("examples_per_second", "Speed, by seed", "examples per second", ",.0f", "all"),
     ):
         points = spread_points(groups, name)
         if not points:
@@ -459,10 +464,9 @@ def profile_section(number, groups, frameworks, most, specs, data):
         medians = " ".join(
             f"{group[0].label}: {middle(own, form)}." for group in groups
             if (own := [run.result[name] for run in group if run.result[name] is not None]))
-        draw(spread,
-             charts.spread(spread, frameworks, labels, name, unit, form, mean == "of all runs"),
-             points, caption, f"The bar is the mean {mean}, the line the range; a triangle missed "
-             f"its target. Medians: {medians}")
+        draw(spread, charts.spread(spread, frameworks, labels, name, unit, form, chosen), points,
+             caption, f"{MEANS[chosen]} The line is the range; a triangle missed its target. "
+             f"Medians: {medians}")
     content = page.pictures(figures) + page.details("The pictures' numbers", "".join(tables))
     return f"cell-{number}", title, content
 
@@ -591,7 +595,8 @@ def html_page(found, comparisons):
             "Seconds to quality are MLPerf's statistic: the fastest and the slowest run dropped, "
             "the mean of the others. Runs of one row differ in their seed alone.",
             CELL_COLUMNS, map(cell_row, groups)) + origins(groups)
-            + page.choice("Frameworks in the pictures", frameworks)))
+            + (page.choice("Frameworks in the pictures", frameworks) if len(frameworks) > 1
+               else "")))
     if comparisons:
         classes = {"slower": "bad", "faster": "good"}
         sections.append(("against", "Against earlier runs", page.table(

@@ -309,7 +309,8 @@ def test_without_the_library_it_says_what_to_do(folder, tmp_path, capsys, monkey
     assert report.main([str(folder), "-o", str(tmp_path / "x.csv")]) == 0
 
 
-HOSTILE = '</script><script>document.title="ran"</script><img src=x onerror=alert(1)>"\'&\x1b[2J'
+HOSTILE = ('</script><script>document.title="ran"</script><img src=x onerror=console.error(1)>'
+           '"\'&\x1b[2J')
 
 
 def poisoned(value, hostile):
