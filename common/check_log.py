@@ -141,7 +141,11 @@ def package_faults(events, arguments, seconds=MAX_SECONDS):
 
 def judgements(path):
     """[(words, [fault])] of each judge of a log, or of a run folder's.  Raises UserError."""
-    _, events = read(path)
+    return judge_events(read(path)[1])
+
+
+def judge_events(events):
+    """The same of a log's events.  Raises UserError."""
     end = time.monotonic() + MAX_SECONDS
     found = [(words, package_faults(events, arguments, max(0.1, end - time.monotonic())))
              for words, arguments in judges(events)]
