@@ -76,3 +76,11 @@ def test_tensorflow_finds_the_cuda_wheels_libraries(own, said, environment, monk
         *own, str(packages / "cublas" / "lib"), str(packages / "cusolver" / "lib")}
     for framework, flags in (("tensorflow", []), ("pytorch", ["--device=cuda"])):
         assert said(framework, None, *flags)["LD_LIBRARY_PATH"] == "".join(own)
+
+
+def test_reports_run_where_their_libraries_are(environment, command):
+    given = {"PYTHON": str(environment / "bin" / "python")}
+    done = command("common/in_report.sh", "-m", "this", "--flag=a b", environment=given)
+    needs, runs, _ = done.stdout.splitlines()
+    assert needs.endswith("/common/requirements-report.txt")
+    assert runs == "runs -m this --flag=a b"
