@@ -20,7 +20,8 @@ CONFIG = {
              "tickColor": GRID, "labelFontSize": 12, "titleFontSize": 12,
              "titleFontWeight": "normal", "titlePadding": 8, "labelLimit": 140,
              "labelOverlap": "greedy", "labelSeparation": 8},
-    "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "orient": "top",
+    "legend": {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "orient": "top",
+               "columnPadding": 6, "symbolSize": 70,
                "title": None, "symbolStrokeWidth": 2, "labelLimit": 130, "columns": 3},
     "text": {"color": INK},
     "aria": False,  # a picture has one description, and its numbers a table

@@ -43,11 +43,11 @@ fieldset.off { display: none; }
 label { display: inline-flex; gap: .4rem; align-items: center; min-height: 2rem; }
 input { width: 1.1rem; height: 1.1rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--grid); border-radius: .5rem; margin: .75rem 0; }
-table { border-collapse: collapse; font-size: .875rem; width: 100%; }
+table { border-collapse: collapse; font-size: .8125rem; width: 100%; }
 caption { text-align: left; padding: .5rem .75rem; color: var(--quiet); }
 caption div { position: sticky; left: .75rem; width: max-content; max-width: calc(100vw - 4rem); }
 caption { white-space: normal; }
-th, td { padding: .35rem .75rem; text-align: left; vertical-align: top;
+th, td { padding: .35rem .55rem; text-align: left; vertical-align: top;
   border-top: 1px solid var(--grid); font-variant-numeric: tabular-nums; }
 thead th { background: var(--panel); white-space: nowrap; }
 tbody th { font-weight: 600; }
@@ -66,7 +66,8 @@ figcaption span { color: var(--quiet); }
 .chart { width: 100%; overflow: hidden; }
 .chart svg { max-width: 100%; height: auto; display: block; }
 @media (max-width: 40rem) { th, td { padding: .3rem .45rem; font-size: .8rem; }
-  tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 6.5rem; } }
+  tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; } }
+@media (min-width: 40.01rem) { wbr { display: none; } }
 details { margin: .5rem 0; }
 summary { cursor: pointer; min-height: 2rem; }
 footer { color: var(--quiet); font-size: .875rem; padding-bottom: 2rem; margin-top: 2rem; }

@@ -187,9 +187,9 @@ def kinds(runs):
 # The table of cells.
 
 CELL_COLUMNS = ("cell", "kind", "seconds to quality", ("median (range)", "number"),
-                ("worst quality", "number"), "target", ("target met", "number"),
+                ("worst quality", "number"), "target", ("met", "number"),
                 ("examples/s", "number"), "log")  # fmt: skip
-ORIGIN_COLUMNS = ("framework", "device", "machine", "commit")
+ORIGIN_COLUMNS = ("framework", "device", ("machine", "long"), "commit")
 
 
 def middle(values, form):

@@ -111,7 +111,7 @@ def test_the_cell_of_three_runs(page):
     assert cell == {
         "cell": "image_classification, quick", "kind": "pytorch",
         "seconds to quality": "needs 5 runs, has 3", "median (range)": "30.0 (10.0 to 40.0)",
-        "worst quality": "0.4000", "target": "top1_accuracy=0.9", "target met": "2 of 3",
+        "worst quality": "0.4000", "target": "top1_accuracy=0.9", "met": "2 of 3",
         "examples/s": "200", "log": "2 of 3 pass",
     }  # fmt: skip
 
