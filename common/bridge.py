@@ -52,7 +52,7 @@ def fault(content):
 
 
 def _above_zero(value):
-    return is_finite(value) and value > 0
+    return is_finite(value) and 1e-30 < value < 1e30  # of quotients too
 
 
 def _odd_kernel(one):
@@ -60,7 +60,8 @@ def _odd_kernel(one):
         isinstance(one, dict)
         and all(isinstance(one.get(name), str) for name in TEXTS)
         and (one.get("seconds") is None or _above_zero(one["seconds"]))
-        and all(is_finite(one.get(name)) and one[name] >= 0 for name in ("count", "flops", "bytes"))
+        and all(one.get(name) == 0 or _above_zero(one.get(name))
+                for name in ("count", "flops", "bytes"))
     )
 
 

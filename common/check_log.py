@@ -139,13 +139,8 @@ def package_faults(events, arguments, seconds=MAX_SECONDS):
     return lines[-12:] or ["failed without a word"]
 
 
-def judgements(path):
-    """[(words, [fault])] of each judge of a log, or of a run folder's.  Raises UserError."""
-    return judge_events(read(path)[1])
-
-
-def judge_events(events):
-    """The same of a log's events.  Raises UserError."""
+def judgements(events):
+    """[(words, [fault])] of each judge of a log's events.  Raises UserError."""
     end = time.monotonic() + MAX_SECONDS
     found = [(words, package_faults(events, arguments, max(0.1, end - time.monotonic())))
              for words, arguments in judges(events)]
@@ -161,7 +156,7 @@ def judge(argv):
     """Prints each judge's verdict.  Returns the exit code.  Raises UserError."""
     if len(argv) != 1:
         raise UserError("usage: python -m common.check_log RUN_FOLDER")
-    verdicts = judgements(argv[0])
+    verdicts = judgements(read(argv[0])[1])
     for words, faults in verdicts:
         print(f"{'PASS' if not faults else 'FAIL'}  {words}")
         for fault in faults[:MAX_FAULTS]:

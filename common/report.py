@@ -129,32 +129,43 @@ def parity_fault(content):
 
 
 def judge(runs):
-    """Has each run's log judged, where it lies beside the result."""
-    def words(run):
-        folder, name = os.path.split(run.path)
-        if name != run_folder.RESULT or not os.path.exists(run_folder.log_path(folder)):
-            return NO_LOG
-        try:
-            verdicts = check_log.judgements(folder)
-        except UserError as error:
-            return f"fails: {str(error).removeprefix(f'{run_folder.log_path(folder)}: ')}"
-        # The last judge's words are ours, one a fault; the package's are many.
-        fault = next(((who, faults[0]) for who, faults in reversed(verdicts) if faults), None)
-        return f"fails: {': '.join(fault)}" if fault else f"passes: {verdicts[0][0]}"
+    """Has each run's log judged, where it lies beside the result, and looks how many examples an
+    epoch has.
+    """
+    def look(run):
+        run.log, samples = judged(run.path)
+        run.epoch_examples = samples or config_examples(run.result)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # each is a process
-        for run, said in zip(runs, pool.map(words, runs)):
-            run.log = said
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # each starts a process
+        list(pool.map(look, runs))
 
 
-def epoch_examples(result):
-    """How many examples an epoch has, by the result's config; None where that cannot be said."""
+def judged(path):
+    """(the judges' verdict on the log beside a result, in words; its train_samples or None)."""
+    folder, name = os.path.split(path)
+    if name != run_folder.RESULT or not os.path.exists(run_folder.log_path(folder)):
+        return NO_LOG, None
+    try:
+        _, events = check_log.read(folder)
+        verdicts = check_log.judgements(events)
+    except UserError as error:
+        return f"fails: {str(error).removeprefix(f'{run_folder.log_path(folder)}: ')}", None
+    samples = next((event["value"] for event in events if event["key"] == "train_samples"), None)
+    # The last judge's words are ours, one a fault; the package's are many.
+    fault = next(((who, faults[0]) for who, faults in reversed(verdicts) if faults), None)
+    words = f"fails: {': '.join(fault)}" if fault else f"passes: {verdicts[0][0]}"
+    return words, samples if type(samples) is int and 0 < samples <= results.MOST else None
+
+
+def config_examples(result):
+    """How many examples an epoch has, by the result's config; None where that cannot be said, be it
+    that a library of the application is missing here.
+    """
     try:
         module = benchmark.module(result["application"], "config")
         config = module.check(options.from_json(module.Config, result["config"]))
-        values = benchmark.benchmark_of(result["application"]).log_values(config, 1)
-        return values["train_samples"]
-    except (UserError, ArithmeticError):
+        return benchmark.benchmark_of(result["application"]).log_values(config, 1)["train_samples"]
+    except (UserError, ArithmeticError, ImportError):
         return None
 
 
@@ -369,6 +380,12 @@ def thinned(curve, most):
     return [curve[round(index * step)] for index in range(most)]
 
 
+def rounded(value):
+    """A number of five digits; the largest would round to infinity, which JSON has not."""
+    found = float(f"{value:.5g}")
+    return found if math.isfinite(found) else value
+
+
 def name_of(text):
     """A name from a file as the pictures show it."""
     return printable(text[:MAX_NAME])
@@ -381,7 +398,7 @@ def curve_points(groups, metric, most):
          "framework": name_of(run.result["framework"]), "seed": str(run.result["seed"]),
          "epoch": entry["epoch"], "seconds": round(entry["seconds"], 2),
          "examples": run.epoch_examples and run.epoch_examples * entry["epoch"],
-         "value": float(f"{entry['quality'][metric]:.5g}")}
+         "value": rounded(entry["quality"][metric])}
         for group in groups for number, run in enumerate(group)
         for entry in thinned(run.result["quality_curve"], most) if metric in entry["quality"]
     ]  # fmt: skip
@@ -541,8 +558,8 @@ def kernel_sections(contents, specs, data):
             name = f"bridge-{number}"
             parts, bars = bridge.shares(steps)
             data[name] = [bar | {"row": name_of(bar["row"]), "part": name_of(bar["part"]),
-                                 "seconds": float(f"{bar['seconds']:.4g}"),
-                                 "share": float(f"{bar['share']:.4g}")} for bar in bars]
+                                 "seconds": rounded(bar["seconds"]), "share": rounded(bar["share"])}
+                          for bar in bars]
             rows = list(dict.fromkeys(bar["row"] for bar in data[name]))
             specs[name] = charts.bridge(name, rows, [name_of(part) for part in parts])
             figures.append(page.figure(
@@ -648,8 +665,6 @@ def write(argv):
         text = json.dumps([run.result for run in found.runs], indent=1)
     else:
         judge(found.runs)
-        for run in found.runs:
-            run.epoch_examples = epoch_examples(run.result)
     if ending == ".md":
         text = markdown(found)
     if ending == ".html":

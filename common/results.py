@@ -99,12 +99,17 @@ def odd_field(result):
     return None
 
 
+MOST = 10**15  # of epochs and steps
+
+
 def is_point(entry, quality):
     """Whether an entry of a curve has its numbers, and those of the result's metrics."""
     return isinstance(entry, dict) and isinstance(entry.get("quality"), dict) and (
         entry["quality"].keys() == quality.keys()
         and all(map(is_finite, entry["quality"].values()))
-        and all(is_finite(entry.get(name)) for name in ("epoch", "step", "seconds")))
+        and all(type(entry.get(name)) is int and 0 <= entry[name] <= MOST
+                for name in ("epoch", "step"))
+        and is_finite(entry.get("seconds")))
 
 
 MAX_OTHERS = 0.1  # share of the cores that others may use during a run

@@ -254,7 +254,7 @@ def judge(folder, round_, logs, known):
         name = benchmark.benchmark_of(application).name
         if name not in known:
             faults = [f"seed {result['seed']}: {fault}" for result, events in runs
-                      for _, own in check_log.judge_events(events) for fault in own]
+                      for _, own in check_log.judgements(events) for fault in own]
             found.append((f"{name}: {len(runs)} logs by common.check_log; round {round_} knows no "
                           f"{name}", faults))
     return found

@@ -252,6 +252,29 @@ def test_csv_of_runs_and_of_curves(folder, tmp_path):
         ("1", "16", "top1_accuracy", "0.25"), ("2", "32", "top1_accuracy", "0.5")]  # fmt: skip
 
 
+LARGEST = 1.7976931348623157e308
+
+
+@pytest.mark.parametrize(("change", "written_at_all"), [
+    ({"seconds": LARGEST}, True),
+    ({"quality": {"top1_accuracy": LARGEST}}, True),
+    ({"quality": {"top1_accuracy": -LARGEST}}, True),
+    ({"epoch": 10**15}, True),
+    ({"epoch": LARGEST}, False),
+    ({"step": 10**400}, False),
+    ({"quality": {"other": 0.5}}, False),
+])  # fmt: skip
+def test_numbers_at_the_edge(change, written_at_all, folder, tmp_path, capsys):
+    result = json.loads((folder / "1" / "result.json").read_text())
+    result |= {"seconds_to_quality": LARGEST, "examples_per_second": LARGEST}
+    result["quality_curve"][1] |= change
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps([result, result | {"seed": 9}]))
+    code = report.main([str(file), "-o", str(tmp_path / "report.html")])
+    assert code == (0 if written_at_all else 1)
+    assert written_at_all or "quality_curve is missing, or is none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(1)"])
 def test_no_cell_is_a_formula(value):
     assert report.plain(value) == f"'{value}"
