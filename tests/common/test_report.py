@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from common import bridge, report
+from common import bridge, report, sections
 from tests.common import fake
 
 
@@ -289,10 +289,10 @@ def test_markdown_has_the_cells(folder, tmp_path):
 
 def test_long_curves_are_thinned():
     curve = [{"epoch": n} for n in range(1000)]
-    thin = report.thinned(curve, 50)
+    thin = sections.thinned(curve, 50)
     assert len(thin) == 50
     assert (thin[0], thin[-1]) == (curve[0], curve[-1])
-    assert report.thinned(curve[:7], 50) == curve[:7]
+    assert sections.thinned(curve[:7], 50) == curve[:7]
 
 
 def test_a_hundred_runs_stay_under_six_megabytes(folder, tmp_path):

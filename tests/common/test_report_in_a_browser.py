@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from common import report
+from common.found import collect
 from tests.browser import Browser
 from tests.common import test_report
 from tests.common.test_report import HOSTILE, hostile_folder, written
@@ -109,7 +109,7 @@ def test_the_keyboard_reaches_boxes_tables_and_details(browser, page):
 
 
 def test_a_box_takes_a_frameworks_lines_away_by_the_keyboard(browser, folder, tmp_path):
-    found = report.collect([str(folder)])
+    found = collect([str(folder)])
     runs = [run.result for run in found.runs]
     other = [run | {"framework": "tensorflow"} for run in runs[:2]]
     (tmp_path / "runs.json").write_text(json.dumps(runs + other))
