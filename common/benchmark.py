@@ -52,6 +52,8 @@ class Benchmark:
         words as well; first what `predict` gives.
     tolerances: {precision: {group of tensors: largest difference over the norm}}, parity's.
     counts: {name: how many in a training batch, of numpy arrays}; the log says each epoch's sum.
+    departs: why no closed package of a round that knows the name holds a run for which rule_set
+        gives None; empty where there is no such run.
     """
 
     application: str
@@ -71,6 +73,7 @@ class Benchmark:
     evaluation: dict[str, str]
     tolerances: dict[str, dict[str, float]]
     counts: dict[str, Callable[[dict], int]] = field(default_factory=dict)
+    departs: str = ""
 
 
 def roots():

@@ -139,6 +139,14 @@ def package_faults(events, arguments, seconds=MAX_SECONDS):
     return lines[-12:] or ["failed without a word"]
 
 
+def judgements(events):
+    """[(words, [fault])] of each judge of a log's events.  Raises UserError."""
+    end = time.monotonic() + MAX_SECONDS
+    found = [(words, package_faults(events, arguments, max(0.1, end - time.monotonic())))
+             for words, arguments in judges(events)]
+    return [*found, ("common/mllog.py, strict order of events", order_faults(events))]
+
+
 def main(argv):
     """Returns the exit code: 0 passes, 1 a fault of the user, 2 does not pass."""
     return told(lambda: judge(argv))
@@ -148,11 +156,7 @@ def judge(argv):
     """Prints each judge's verdict.  Returns the exit code.  Raises UserError."""
     if len(argv) != 1:
         raise UserError("usage: python -m common.check_log RUN_FOLDER")
-    _, events = read(argv[0])
-    end = time.monotonic() + MAX_SECONDS
-    verdicts = [(words, package_faults(events, arguments, max(0.1, end - time.monotonic())))
-                for words, arguments in judges(events)]
-    verdicts.append(("common/mllog.py, strict order of events", order_faults(events)))
+    verdicts = judgements(read(argv[0])[1])
     for words, faults in verdicts:
         print(f"{'PASS' if not faults else 'FAIL'}  {words}")
         for fault in faults[:MAX_FAULTS]:

@@ -27,7 +27,7 @@ make_environment() {
     # Each application's requirements.txt is small: all of them, whichever these refer to.  And the
     # names: two applications' files for a framework may be of one text, and refer to other ones.
     stamp=$({
-        cat "$root"/constraints.txt "$root"/common/requirements.txt "$root"/*/requirements.txt "$@"
+        cat "$root"/constraints.txt "$root"/common/requirements*.txt "$root"/*/requirements.txt "$@"
         printf '%s\n' "${@#"$root"/}"
     } | cksum)
     if [ -x "$PYTHON" ] && grep -qsxF "$stamp" "$folder/installed"; then

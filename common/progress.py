@@ -18,6 +18,7 @@ class Meter:
         self.all_steps = 0           # of this process
         self.train_seconds = 0.0     # of the epochs that are over
         self.train_examples = 0
+        self.epoch_rate = None       # examples per second of the epoch that has just ended
         self.start()
 
     def start(self):
@@ -46,9 +47,12 @@ class Meter:
     def stop(self):
         """The epoch is over."""
         self.synchronize()
+        self.epoch_rate = None
         if self.all_steps > WARMUP_STEPS:
-            self.train_seconds += time.perf_counter() - self.started
+            seconds = time.perf_counter() - self.started
+            self.train_seconds += seconds
             self.train_examples += self.examples
+            self.epoch_rate = self.examples / seconds if seconds else None
 
     def examples_per_second(self):
         """Over all epochs that are over; None where the warm-up was all."""

@@ -1,14 +1,17 @@
-"""The table of many runs' results: python -m common.results FOLDER_OR_FILE...
+"""The table of many runs' results: python -m common.results FOLDER_OR_FILE... [--against=OLD]
 
 The statistic over seeds is MLPerf's: drop the fastest and the slowest run, mean of the rest.
+A file holds one result, or a list of them, as `common.report -o FILE.json` writes.  OLD is a folder
+or a file too: each cell that both sets have is said to be slower, faster or not told apart, see
+regressions.py.
 """
 
 import json
 import os
 import sys
 
-from common import benchmark, run_folder
-from common.errors import is_finite, printable, tell, told
+from common import benchmark, regressions, run_folder
+from common.errors import UserError, is_finite, printable, tell, told
 
 
 def find(places):
@@ -16,26 +19,36 @@ def find(places):
 
     A fault is a line for what is missing or damaged.
     """
-    results, faults = [], []
+    found, faults = find_files(places)
+    return [result for _, result in found], faults
+
+
+def find_files(places):
+    """([(path of its file, result)], faults), see find."""
+    found, faults = [], []
     for place in places:
-        files = [place]
-        if not os.path.isfile(place):
-            files = [os.path.join(base, run_folder.RESULT) for base, _, names
-                     in sorted(os.walk(place)) if run_folder.RESULT in names]
+        files = [place] if os.path.isfile(place) else below(place, run_folder.RESULT)
         if not files:
             faults.append(f"{place}: no {run_folder.RESULT} here or below. Has a run ended there?")
         for file in files:
             try:
-                result = run_folder.read_json(file)
-                odd = odd_field(result)
+                content = run_folder.read_json(file)
+                results = content if isinstance(content, list) and content else [content]
+                odd = next(filter(None, map(odd_field, results)), None)
             except (OSError, ValueError, RecursionError) as error:
                 faults.append(f"{file}: damaged ({error}).")
                 continue
             if odd:
                 faults.append(f"{file}: damaged ({odd} is missing, or is none of a run).")
             else:
-                results.append(result)
-    return results, faults
+                found += [(file, result) for result in results]
+    return found, faults
+
+
+def below(folder, name):
+    """The paths of all files of that name in a folder and below, sorted."""
+    return [os.path.join(base, name) for base, _, names in sorted(os.walk(folder))
+            if name in names]
 
 
 # What a result must hold for what is shown of it here.
@@ -55,6 +68,7 @@ FIELDS = {
     "system": dict,
     "config": dict,
     "commit": (str, type(None)),
+    "quality_curve": list,
 }
 LOAD = ("before", "others")  # of its "load", which older results lack, in whole or in part
 
@@ -75,12 +89,27 @@ def odd_field(result):
             result[name] and all(map(is_finite, result[name].values()))
         ):
             return name
+    if not all(is_point(entry, result["quality"]) for entry in result["quality_curve"]):
+        return "quality_curve"
     load = result.get("load", {})
     if not isinstance(load, dict) or not all(
         load.get(name) is None or is_finite(load[name]) for name in LOAD
     ):
         return "load"
     return None
+
+
+MOST = 10**15  # of epochs and steps
+
+
+def is_point(entry, quality):
+    """Whether an entry of a curve has its numbers, and those of the result's metrics."""
+    return isinstance(entry, dict) and isinstance(entry.get("quality"), dict) and (
+        entry["quality"].keys() == quality.keys()
+        and all(map(is_finite, entry["quality"].values()))
+        and all(type(entry.get(name)) is int and 0 <= entry[name] <= MOST
+                for name in ("epoch", "step"))
+        and is_finite(entry.get("seconds")))
 
 
 MAX_OTHERS = 0.1  # share of the cores that others may use during a run
@@ -161,48 +190,134 @@ def markdown(header, rows):
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+OWN = ("seed", "data_dir", "output_dir", "resume")  # of a run's config; all else is the result's
+
+
+def settings(result):
+    """{name: value} that the runs of one result share: all but their seed and their folders."""
+    config = {name: value for name, value in result["config"].items() if name not in OWN}
+    return config | {name: result[name]
+                     for name in ("versions", "system", "num_processes", "commit")}
+
+
 def alike(result):
-    """Text that only runs of one result share: what they were, not their seed or their folders."""
-    own = ("seed", "data_dir", "output_dir", "resume")
-    config = {name: value for name, value in result["config"].items() if name not in own}
-    shared = [result[name] for name in ("versions", "system", "num_processes", "commit")]
-    return json.dumps([config, shared], sort_keys=True)
+    """Text that only runs of one result share."""
+    return json.dumps(settings(result), sort_keys=True)
+
+
+def differing(results):
+    """The names of the settings in which results differ, sorted."""
+    found = [settings(result) for result in results]
+    names = {name for one in found for name in one}
+    return sorted(name for name in names
+                  if len({json.dumps(one.get(name), sort_keys=True) for one in found}) > 1)
+
+
+def heading(result):
+    """The words for a cell: application, framework, profile and target."""
+    words = " ".join(result[name] for name in ("application", "framework", "profile"))
+    return f"{words} to {shown(result['target'], 'g')}"
+
+
+def groups(results):
+    """{heading: [[result]]}, by cell; each inner list holds runs that are alike."""
+    found = {}
+    for result in results:
+        found.setdefault(heading(result), {}).setdefault(alike(result), []).append(result)
+    # Runs of another commit, precision, machine and so on are another result.
+    return {cell: list(parts.values()) for cell, parts in sorted(found.items())}
+
+
+def times(runs):
+    """[(seconds, whether the target was met)] of results."""
+    return [(run["seconds_to_quality"], run["status"] == "success") for run in runs]
+
+
+def outcome(runs):
+    """The words of MLPerf's statistic over runs that are alike."""
+    needed = {facts.application: facts.runs for facts in benchmark.benchmarks()}
+    if runs[0]["application"] not in needed:
+        return "of an unknown application"
+    return statistic(needed[runs[0]["application"]], times(runs))
 
 
 def statistics(results):
     """The lines below the table: what the runs of each group give together."""
-    needed = {facts.application: facts.runs for facts in benchmark.benchmarks()}
-    groups = {}
-    for result in results:
-        words = " ".join(result[name] for name in ("application", "framework", "profile"))
-        heading = f"{words} to {shown(result['target'], 'g')}"
-        groups.setdefault(heading, {}).setdefault(alike(result), []).append(result)
-    for heading, parts in sorted(groups.items()):
-        for runs in parts.values():
-            words = "of an unknown application"
-            if runs[0]["application"] in needed:
-                times = [(run["seconds_to_quality"], run["status"] == "success") for run in runs]
-                words = statistic(needed[runs[0]["application"]], times)
-            # Runs of another commit, precision, machine and so on are another result.
+    for cell, parts in groups(results).items():
+        for runs in parts:
             seeds = f", seeds {', '.join(str(run['seed']) for run in runs)}"
-            yield f"{heading}{seeds if len(parts) > 1 else ''}: {words}"
+            yield f"{cell}{seeds if len(parts) > 1 else ''}: {outcome(runs)}"
     for result in results:
         yield from load_warnings(result)
 
 
-def main(places):
+def comparisons(old, new):
+    """[(heading, words, text)] of each cell of the old runs: regressions.py's words, or none where
+    nothing can be compared, and what there is to say.  old, new: results.  Raises UserError.
+    """
+    before, after = groups(old), groups(new)
+    found = []
+    for cell, parts in before.items():
+        first, second = parts, after.get(cell, [])
+        words, text = "", "no new runs"
+        for name, kinds in (("the old", first), ("the new", second)):
+            if len(kinds) > 1:
+                text = (f"{name} runs are of {len(kinds)} kinds, which differ in "
+                        f"{', '.join(differing([part[0] for part in kinds]))}")
+        if len(first) == len(second) == 1:
+            one, other = times(first[0]), times(second[0])
+            verdict = regressions.compare(one, other)
+            words, text = verdict.words, regressions.told(verdict, one, other)
+            if changed := differing([first[0][0], second[0][0]]):
+                text += f"; what else changed: {', '.join(changed)}"
+        found.append((cell, words, text))
+    return found
+
+
+def arguments(argv, flags):
+    """(places, {flag: value}) of a command line: NAME for --NAME=VALUE, "-o" for -o VALUE.
+
+    flags: those that are known.  Raises UserError.
+    """
+    places, values, rest = [], {}, list(argv)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        name = name if name == "-o" else name.removeprefix("--")
+        if not word.startswith("-"):
+            places.append(word)
+            continue
+        if name not in flags or name in values:
+            known = ", ".join(flag if flag == "-o" else f"--{flag}" for flag in flags)
+            raise UserError(f"{word}: expected each of {known} once at most.")
+        if not equals:
+            if not rest:
+                raise UserError(f"{word}: expected a value behind it.")
+            value = rest.pop(0)
+        values[name] = value
+    return places, values
+
+
+def main(argv):
     """Returns the exit code: 1 where a result is missing or damaged."""
-    return told(lambda: show(places))
+    return told(lambda: show(argv))
 
 
-def show(places):
-    """Prints the table and the statistics.  Returns the exit code."""
+def show(argv):
+    """Prints the table and the statistics.  Returns the exit code.  Raises UserError."""
+    places, values = arguments(argv, ["against"])
     results, faults = find(places or ["runs"])
+    old, old_faults = find([values["against"]] if "against" in values else [])
+    faults += old_faults
     if results:
         print(table([COLUMNS] + sorted(row(result) for result in results)))
         print()
         for line in statistics(results):
             print(printable(line))
+    if results and old:
+        print()
+        for cell, _, text in comparisons(old, results):
+            print(printable(f"{cell}: {text}"))
     for fault in faults:
         tell(fault)
     return 1 if faults else 0

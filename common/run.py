@@ -262,8 +262,8 @@ class Run:
     def evaluate(self, predict, batches):
         """Ends an epoch; where the rules want it, scores the whole evaluation set."""
         at = self.position
-        self._check_loss()
-        self.log.end("epoch_stop", epoch_num=at.epoch, **self._all_counted())
+        told = {"loss": self._checked_loss(), "examples_per_second": self.meter.epoch_rate}
+        self.log.end("epoch_stop", epoch_num=at.epoch, **told, **self._all_counted())
         at.epoch_open = False
         if self._evaluates(at.epoch) or at.epoch == self.config.num_epochs:
             self.log.start("eval_start", epoch_num=at.epoch)
@@ -329,15 +329,17 @@ class Run:
         """The first epoch of the block that ends now."""
         return self.position.curve[-1]["epoch"] + 1 if self.position.curve else 1
 
-    def _check_loss(self):
-        if self.loss is None:  # resumed behind the epoch's last step: this process did none
-            return
+    def _checked_loss(self):
+        """The last step's; None of a run resumed behind it.  Raises UserError for no number."""
+        if self.loss is None:
+            return None
         loss = float(self.framework.get(self.loss))
         if not math.isfinite(loss):
             raise UserError(
                 f"the loss is {loss} after step {self.steps}: training diverged. "
                 "Lower the learning rate with --set."
             )
+        return loss
 
     def _save(self, log_position=None):
         """log_position: what a resumed run keeps of the log; None: all that is there."""

@@ -124,6 +124,8 @@ def test_requirements_of_the_package_are_those_of_the_files():
     files += [ROOT / application / "requirements.txt" for application in APPLICATIONS]
     wanted = {name for file in files for name in check_requirements.names(file)}
     assert sorted(project["dependencies"]) == sorted(wanted)
+    report = set(check_requirements.names(ROOT / "common" / "requirements-report.txt"))
+    assert set(project["optional-dependencies"]["report"]) == report - wanted
     for application, framework in CELLS:
         found = check_requirements.names(ROOT / application / framework / "requirements.txt")
         extra = project["optional-dependencies"][framework]

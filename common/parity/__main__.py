@@ -11,6 +11,7 @@ docs/parity.md tells how a port takes part that no command of ours can run.
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 from absl import flags
 
-from common import benchmark, options
+from common import benchmark, machine, options, run_folder
 from common.command import FRAMEWORKS
 from common.errors import ABORTED, UserError, printable, told
 from common.options import CHOICES
@@ -58,6 +59,8 @@ def run(argv):
         raise UserError(f"{' '.join(names[1:])}: expected a name only once.")
     if not others and not values.record and not values.against:
         raise UserError("nothing to compare: name two implementations, or --record=FOLDER.")
+    if values.verdicts and not os.path.isdir(os.path.dirname(os.path.abspath(values.verdicts))):
+        raise UserError(f"--verdicts={values.verdicts}: its folder does not exist. Make it.")
     with tempfile.TemporaryDirectory() as temporary:
         if values.against:
             folders = inputs.found(values.against)
@@ -83,7 +86,12 @@ def run(argv):
                     os.rename(part, values.record)
                 finally:
                     shutil.rmtree(part, ignore_errors=True)
-        agreed = [compare.report(facts, folder, reference) for folder in folders]
+        verdicts = []
+        agreed = [compare.report(facts, folder, reference, verdicts) for folder in folders]
+    if values.verdicts:
+        with open(values.verdicts, "w") as opened:
+            json.dump({"parity": verdicts, "commit": run_folder.commit(),
+                       "system": machine.system_description()}, opened, indent=2)
     return 0 if all(agreed) else ABORTED
 
 
@@ -98,6 +106,8 @@ def define_flags():
     flags.DEFINE_integer("seed", 1, "of parameters and batches", 0, flag_values=values)
     flags.DEFINE_string("record", None, "keep the records in this new folder", values)
     flags.DEFINE_string("against", None, "judge what lies in this folder of records", values)
+    flags.DEFINE_string("verdicts", None, "write the verdicts to this file, for common.report",
+                        values)
     flags.DEFINE_multi_string("set", [], "NAME=VALUE: any field of config.py", values)
     return values
 

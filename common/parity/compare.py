@@ -300,9 +300,9 @@ def odd_tensors(facts, folder, other):
     return found
 
 
-def report(facts, folder, reference):
+def report(facts, folder, reference, verdicts=None):
     """Prints a table of the largest differences of each recorded implementation; names the first
-    tensor beyond.  Returns whether all agree.
+    tensor beyond.  Returns whether all agree.  verdicts: a list that gets each one's `verdict`.
     """
     config = inputs.read_config(facts, folder)
     agreed = True
@@ -333,7 +333,37 @@ def report(facts, folder, reference):
         for group, names in loose(found).items():
             print(f"  not judged to within {CLOSE}: of {group} {', '.join(names)}")
         agreed = agreed and not beyond
+        if verdicts is not None:
+            verdicts.append(verdict(config, reference, other, found))
     return agreed
+
+
+def verdict(config, reference, name, found):
+    """What is kept of a comparison, for common/report.py: JSON's values alone.
+
+    found: the Rows.  first: the first tensor beyond its tolerance, or null.  worst: by group of
+    tensors, the largest difference over its tolerance; null where one cannot say.
+    """
+    beyond = next((one for one in found if one.beyond), None)
+    worst = {}
+    for one in found:
+        group = inputs.group(one.name)
+        share = np.inf if one.beyond else 0.0
+        if 0.0 < one.tolerance < np.inf and np.isfinite(one.difference):
+            share = one.difference / one.tolerance
+        worst[group] = max(worst.get(group, 0.0), share)
+    return {
+        "application": config.application,
+        "reference": reference,
+        "name": name,
+        "profile": config.profile,
+        "precision": config.precision,
+        "tensors": len(found),
+        "agrees": beyond is None,
+        "first": beyond and f"{beyond.dump} {beyond.name}",
+        "worst": {group: float(share) if np.isfinite(share) else None
+                  for group, share in worst.items()},
+    }
 
 
 def loose(found):

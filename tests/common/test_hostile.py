@@ -21,14 +21,14 @@ import safetensors.numpy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from common import benchmark, check_log, command, options, processes, results
+from common import benchmark, check_log, command, options, processes, report, results
 from common.data import download, sums
 from common.errors import UserError, printable, told
 from common.mllog import PREFIX, written
 from common.parity.__main__ import main as parity
 from common.parity.inputs import digest
 from tests.cells import APPLICATIONS
-from tests.common import fake
+from tests.common import fake, test_report
 from tests.conftest import started
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -136,6 +136,35 @@ def test_any_value_in_a_result(data, good_result, tmp_path_factory):
     name = data.draw(st.sampled_from(sorted(good_result)))
     (folder / "result.json").write_text(json.dumps(good_result | {name: data.draw(JSON)}))
     said(lambda: results.main([str(folder)]), folder)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_value_in_what_a_report_shows(data, good_result, tmp_path_factory):
+    """A result, a verdict and kernels, each with one value that may be anything."""
+    folder, out = tmp_path_factory.mktemp("report"), tmp_path_factory.mktemp("out")
+    contents = {"result": good_result, "parity": test_report.VERDICTS,
+                "kernels": test_report.KERNELS}  # fmt: skip
+    name = data.draw(st.sampled_from(sorted(contents)))
+    content = contents[name] | {
+        data.draw(st.sampled_from(sorted(contents[name]))): data.draw(JSON)}  # fmt: skip
+    if name == "result" and data.draw(st.booleans()):
+        field = data.draw(st.sampled_from(sorted(good_result["config"])))
+        content = good_result | {"config": good_result["config"] | {field: data.draw(JSON)}}
+    (folder / f"{name}.json").write_text(json.dumps(content))
+    path = out / f"report{data.draw(st.sampled_from(['.html', '.csv', '.md', '.json']))}"
+    said(lambda: report.main([str(folder), "-o", str(path)]), folder)
+
+
+@settings(max_examples=40, deadline=None)
+@given(content=BYTES, name=st.sampled_from(["result", "parity", "kernels"]))
+@example(content=b"[" * 100_000, name="kernels")
+@example(content=b"[]", name="result")
+@example(content=b'{"parity": null}', name="result")
+def test_any_bytes_in_what_a_report_shows(content, name, tmp_path_factory):
+    folder, out = tmp_path_factory.mktemp("report"), tmp_path_factory.mktemp("out")
+    (folder / f"{name}.json").write_bytes(content)
+    said(lambda: report.main([str(folder), "-o", str(out / "report.html")]), folder)
 
 
 @pytest.fixture(scope="module")
@@ -353,7 +382,8 @@ def test_nohup_is_obeyed():
         signal.signal(signal.SIGHUP, before)
 
 
-COMMANDS = ("parity", "launch", "main", "results", "tables", "check_log", "data.download")
+COMMANDS = ("parity", "launch", "main", "results", "tables", "check_log", "data.download", "report",
+            "tensorboard", "submission")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -114,3 +114,11 @@ def test_an_applications_own_libraries_are_installed_after_anothers(tmp_path):
     assert [make(name) for name in ("one", "two", "one", "two")] == [1, 2, 2, 2]
     (tmp_path / "two" / "requirements.txt").write_text("another-library\n")
     assert make("two") == 3
+
+
+def test_reports_run_where_their_libraries_are(environment, command):
+    given = {"PYTHON": str(environment / "bin" / "python")}
+    done = command("common/in_report.sh", "-m", "this", "--flag=a b", environment=given)
+    needs, runs, _ = done.stdout.splitlines()
+    assert needs.endswith("/common/requirements-report.txt")
+    assert runs == "runs -m this --flag=a b"

@@ -30,13 +30,13 @@ def test_meter_counts_behind_the_warm_up_and_between_epochs_alone(clock):
     assert (meter.examples, meter.steps, meter.seconds()) == (150, 5, 10.0)
     assert meter.examples_per_second() is None  # no epoch is over
     meter.stop()
-    assert meter.examples_per_second() == 15.0
+    assert meter.examples_per_second() == meter.epoch_rate == 15.0
     clock[0] += 1000.0  # an evaluation
     meter.start()
     clock[0] += 5.0
-    meter.step(75)
+    meter.step(100)
     meter.stop()
-    assert meter.examples_per_second() == 15.0
+    assert (meter.examples_per_second(), meter.epoch_rate) == (250 / 15, 20.0)
     assert waits == [170.0, 180.0, 1185.0]
 
 

@@ -325,6 +325,15 @@ def test_what_stands_beside_the_metric_and_what_is_counted_is_in_the_log(tmp_pat
     assert [one["other"] for one in found["eval_accuracy"]] == [5.0, 6.0]
 
 
+def test_an_epochs_last_loss_and_its_speed_are_in_the_log(tmp_path):
+    fake.run(fake.config_of(tmp_path, target=1.1, num_epochs=3), [0.5, 0.6, 0.7])
+    _, events = check_log.read(str(tmp_path))
+    epochs = [event["metadata"] for event in events if event["key"] == "epoch_stop"]
+    assert [one["loss"] for one in epochs] == [1 / 4, 1 / 8, 1 / 12]  # four steps an epoch
+    # The first ten steps are a warm-up.
+    assert [one["examples_per_second"] is None for one in epochs] == [True, True, False]
+
+
 def test_lower_may_be_better(tmp_path):
     config = fake.config_of(tmp_path, target=0.23)
     running = fake.run(config, [0.5, 0.24, 0.22], names=("wer",), higher_is_better=False)

@@ -153,6 +153,31 @@ def test_the_tolerance_is_that_of_the_records_precision(folder, capsys):
     assert "DIFFERS first at step_0001 gradient/mlp.1.weight: 1.0e-09, tolerance " in shown
 
 
+def test_verdicts_are_kept_where_asked_for(folder, tmp_path, capsys):
+    file = tmp_path / "parity.json"
+    arguments = [APPLICATION, "pytorch", f"--against={folder}", f"--verdicts={file}"]
+    assert parity.main(arguments) == 0
+    content = json.loads(file.read_text())
+    assert set(content) == {"parity", "commit", "system"}
+    [verdict] = content["parity"]
+    said = [verdict[name] for name in ("application", "reference", "name", "profile", "precision")]
+    assert said == [APPLICATION, "pytorch", "own", "quick", "fp64"]
+    assert (verdict["agrees"], verdict["first"]) == (True, None)
+    assert {"loss", "gradient", "parameter", "evaluation"} <= verdict["worst"].keys()
+    assert max(verdict["worst"].values()) <= 1.0
+    path = folder / "outputs" / "own" / "step_0001.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    tensors["gradient/mlp.1.weight"] *= np.nan
+    safetensors.numpy.save_file(tensors, path)
+    assert parity.main(arguments) == 2
+    [verdict] = json.loads(file.read_text())["parity"]
+    assert (verdict["agrees"], verdict["first"]) == (False, "step_0001 gradient/mlp.1.weight")
+    assert verdict["worst"]["gradient"] is None
+    capsys.readouterr()
+    assert parity.main([*arguments[:-1], "--verdicts=missing/parity.json"]) == 1
+    assert "missing/parity.json: its folder does not exist" in error_line(capsys)
+
+
 def test_nothing_to_judge(folder, capsys):
     """Told before anything is recorded, be it the reference anew."""
     for name in ("own", "pytorch"):
