@@ -164,6 +164,8 @@ def test_what_is_no_librispeech(tmp_path):
         ("19-198-0000 A\n19-198-0001\n", ":2: '19-198-0001' has no letter of the alphabet"),
         ("19-198-0000 A\n19-198-0001  \n", ":2: '19-198-0001' has no letter"),
         ("19-198-0000 A\n19-198-0001 1234\n", ":2: '19-198-0001' has no letter"),
+        ("19-198-0000 A\n19-198-0001 1 2\n", ":2: '19-198-0001' has no letter"),
+        ("19-198-0000 A\n19-198-0001 " + "AB " * 1001, ":2: '19-198-0001' has more than 3,000 l"),
         ("19-198-0000 A\n19-198-0000 B\n", ":2: '19-198-0000' has a second transcript"),
         ("19-198-0000 A\n19-198-0001 \xff\n", ": not UTF-8"),
         ("\n", ": '19-198-0000' has no transcript"),
@@ -174,6 +176,11 @@ def test_transcripts_that_do_not_fit(folder, text, match):
     path = chapter(folder, "19-198") / "19-198.trans.txt"
     path.write_bytes(text.encode("latin-1"))
     fails(r"train-clean-100/19/198/19-198\.trans\.txt" + match, folder)
+
+
+def test_transcripts_without_end_take_no_memory(folder):
+    os.truncate(chapter(folder, "19-198") / "19-198.trans.txt", 1 << 40)
+    fails(r"19-198\.trans\.txt: longer than 16,777,216 bytes", folder)
 
 
 def test_a_chapter_has_one_file_of_transcripts(folder):
