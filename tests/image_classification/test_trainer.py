@@ -23,6 +23,20 @@ def test_a_compiled_step_computes_the_same(framework):
     )
 
 
+def test_norms_of_lars_are_exact_in_float32(framework):
+    """Of the largest convolution's size; the gradient's numbers unlike the weight's."""
+    framework.start(SMALL)
+    rng = np.random.default_rng(1)
+    weight = rng.standard_normal((512, 512, 3, 3), np.float32)
+    gradient = weight**3
+    put = framework.put({"weight": weight, "gradient": gradient})
+    train = trainers.train_module("image_classification", framework)
+    found = float(framework.get(train.lars_trust(SMALL, put["weight"], put["gradient"])))
+    own, other = (np.sqrt(np.square(one, dtype=np.float64).sum()) for one in (weight, gradient))
+    expected = SMALL.lars_trust * own / (other + SMALL.weight_decay * own)
+    assert found == pytest.approx(expected, rel=2e-6)
+
+
 def test_predictions_are_classes(framework):
     config, batches = parity.training(SMALL, 1)
     trainer = trainers.started("image_classification", framework, config)
