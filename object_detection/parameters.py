@@ -10,6 +10,7 @@ import functools
 import numpy as np
 
 from common.parameters import Parameter, Point, draw
+from object_detection import backbone
 
 
 def block_plan(config):
@@ -136,8 +137,11 @@ def points(config):
 
 
 def initial_parameters(config):
-    """{name: float32 array}: what every framework starts from, drawn from config.seed."""
-    return draw(specification(config), config.seed, functools.partial(initial_value, config))
+    """{name: float32 array}: what every framework starts from, drawn from config.seed; the
+    backbone's are read, where the config names a file.  Raises UserError.
+    """
+    drawn = draw(specification(config), config.seed, functools.partial(initial_value, config))
+    return drawn | (backbone.load(backbone.path(config)) if config.backbone else {})
 
 
 def initial_value(config, parameter, rng):

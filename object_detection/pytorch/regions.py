@@ -69,7 +69,7 @@ def decode(code, anchors, weights):
 
 def clip(boxes, sizes):
     """Boxes within their pictures.  boxes: [B, N, 4].  sizes: int [B, 2], height and width."""
-    height, width = (sizes.to(boxes.dtype) - 1.0).unbind(1)
+    height, width = (sizes.to(boxes.dtype) - 1.0).clamp(min=0.0).unbind(1)
     most = torch.stack([width, height, width, height], dim=1)[:, None]  # [B, 1, 4]
     return torch.minimum(boxes.clamp(min=0.0), most)
 

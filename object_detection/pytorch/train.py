@@ -1,6 +1,5 @@
 """Trains Mask R-CNN in PyTorch to the target box AP and mask AP."""
 
-import numpy as np
 import torch
 
 from common.frameworks import pytorch as framework
@@ -81,21 +80,19 @@ class Trainer:
         return loss
 
     def predict(self, batch):
+        """{name: array} of the detections in each picture, see evaluate; on the host."""
+        return dict(zip(BENCHMARK.evaluation, self.evaluate(batch)))
+
+    def evaluate(self, batch):
         """The detections of each picture, by falling score, D = config.detections of them.
 
         Returns boxes [B, D, 4], x1, y1, x2, y2 in the resized picture, scores [B, D], classes
         int64 [B, D], 0 behind the last, and masks [B, D, 28, 28], of probabilities; on the host.
         """
-        return self.evaluate(batch)
-
-    def evaluate(self, batch):
-        """See predict."""
-        batch = framework.put(batch)
-        maps, scores, boxes = self.score_on_device(batch)
+        maps, scores, boxes = self.score_on_device(framework.put(batch))
         found = choose(self.config, framework.get(scores), framework.get(boxes),
                        batch.get("decision.detections"))  # fmt: skip
-        given = {"boxes": found[0].astype(np.float64), "classes": found[2]}
-        masks = self.masks_on_device(maps, framework.put(given))
+        masks = self.masks_on_device(maps, framework.put({"boxes": found[0], "classes": found[2]}))
         return *found, framework.get(masks)
 
     @torch.no_grad()
@@ -108,8 +105,7 @@ class Trainer:
     def masks_on_device(self, maps, found):
         """The masks of what was found: boxes [B, D, 4] and classes [B, D]."""
         with framework.autocast(self.config):
-            boxes = found["boxes"].to(framework.dtype())
-            return masks_of(self.network, maps, boxes, found["classes"])
+            return masks_of(self.network, maps, found["boxes"], found["classes"])
 
     def state(self):
         """{group: {name: array}} of all that a checkpoint holds, in canonical names and layouts."""
