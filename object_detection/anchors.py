@@ -23,6 +23,12 @@ def base_anchors(stride, scale, ratios):
     return np.array(found)
 
 
+def all_base_anchors(config):
+    """Those of all levels: float64 [levels, ratios, 4], x1, y1, x2, y2."""
+    return np.stack([base_anchors(stride, config.anchor_scale, config.aspect_ratios)
+                     for stride in config.strides])  # fmt: skip
+
+
 def level_shapes(config, height, width):
     """[(rows, columns)] of the pyramid's levels of a picture, the last one for proposals alone.
 
@@ -37,15 +43,9 @@ def anchors(config, height, width):
     In this order: level, row, column, ratio.  height, width: padded.
     """
     found = []
-    for (rows, columns), stride in zip(level_shapes(config, height, width), config.strides):
-        base = base_anchors(stride, config.anchor_scale, config.aspect_ratios)
+    levels = zip(level_shapes(config, height, width), config.strides, all_base_anchors(config))
+    for (rows, columns), stride, base in levels:
         for row in range(rows):
             for column in range(columns):
                 found.append(base + np.array([column, row, column, row]) * stride)
     return np.concatenate(found)
-
-
-def num_anchors(config, height, width):
-    """How many `anchors` gives."""
-    cells = sum(rows * columns for rows, columns in level_shapes(config, height, width))
-    return cells * len(config.aspect_ratios)

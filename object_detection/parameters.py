@@ -88,7 +88,7 @@ def points(config):
     def add(name, meaning, role="activation"):
         found[name] = Point(role, meaning)
 
-    add("stem", "images in the order blue, green, red, less mean_bgr, 0 beyond `sizes`; convolution "
+    add("stem", "images as blue, green, red, less mean_bgr, 0 beyond `sizes`; convolution "
         "7 x 7, stride 2, padded by 3 on each side; times scale, plus shift; ReLU")
     before = "max pool 3 x 3 of stem, stride 2, padded by 1 on each side"
     for index, (_, _, _, stride, projects) in enumerate(block_plan(config)):

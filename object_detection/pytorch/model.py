@@ -5,12 +5,15 @@ B batch, H height, W width, C channels, A anchors, R proposals, G rows of ground
 regions, M of them for the mask head, K classes with the background.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from common.frameworks.pytorch import buffer, dtype, parameter
 from common.parameters import ignore
+from object_detection.anchors import all_base_anchors
 from object_detection.boxes import NONE, POSITIVE
 from object_detection.parameters import block_plan
 
@@ -171,7 +174,7 @@ class MaskHead(nn.Module):
         width = config.mask_width
         widths = [config.pyramid_width] + [width] * config.mask_layers
         self.convolutions = nn.ModuleList(
-            [Convolution(*pair, 3) for pair in zip(widths, widths[1:])]
+            [Convolution(*pair, 3) for pair in itertools.pairwise(widths)]
         )
         self.transposed = Transposed(width, width)
         self.masks = Convolution(width, config.num_classes + 1, 1)
@@ -206,9 +209,11 @@ class MaskRCNN(nn.Module):
         self.rpn = ProposalHead(config)
         self.box_head = BoxHead(config)
         self.mask_head = MaskHead(config)
-        # Here, on the device: made in a step, the host would wait for it.
+        # Here, on the device: made in a step, the host would wait for them.
         mean_bgr = torch.tensor(config.mean_bgr, dtype=dtype())
         self.register_buffer("mean_bgr", mean_bgr, persistent=False)
+        anchors = torch.tensor(all_base_anchors(config), dtype=dtype())  # [levels, ratios, 4]
+        self.register_buffer("anchors", anchors, persistent=False)
 
     def forward(self, images, sizes, record):
         """The pyramid.  images: uint8 [B, H, W, 3].  sizes: int [B, 2].
@@ -259,7 +264,7 @@ def losses(network, batch, record):
     record("objectness", logits)
     record("deltas", deltas)
     counts = [one.shape[2] * one.shape[3] * len(config.aspect_ratios) for one in maps]
-    anchors = make_anchors(config, *batch["images"].shape[1:3], logits.device)  # [A, 4]
+    anchors = make_anchors(config, network.anchors, *batch["images"].shape[1:3])  # [A, 4]
     found = anchor_losses(config, logits, deltas, anchors, boxes, exists, batch, record)
 
     with torch.no_grad():
@@ -383,7 +388,7 @@ def scored_regions(network, batch):
     maps = network(batch["images"], sizes, ignore)
     logits, deltas = network.rpn(maps)
     counts = [one.shape[2] * one.shape[3] * len(config.aspect_ratios) for one in maps]
-    anchors = make_anchors(config, *batch["images"].shape[1:3], logits.device)  # [A, 4]
+    anchors = make_anchors(config, network.anchors, *batch["images"].shape[1:3])  # [A, 4]
     places = propose(config, logits, deltas, anchors, sizes, counts, config.eval_proposals,
                      config.eval_proposals)  # fmt: skip
     places = batch.get("decision.proposals", places)

@@ -9,22 +9,24 @@ import torch
 import torch.nn.functional as F
 
 from common.frameworks.pytorch import dtype
-from object_detection.anchors import base_anchors, level_shapes
+from object_detection.anchors import level_shapes
 from object_detection.boxes import LARGEST
 from object_detection.masks import HALF
 
 
-def make_anchors(config, height, width, device):
-    """All anchors of a picture of that padded size, [A, 4]: see anchors.anchors."""
+def make_anchors(config, base, height, width):
+    """All anchors of a picture of that padded size, [A, 4]: see anchors.anchors.
+
+    base: [levels, ratios, 4], those around the cell at 0, 0.
+    """
     found = []
-    for (rows, columns), stride in zip(level_shapes(config, height, width), config.strides):
-        base = base_anchors(stride, config.anchor_scale, config.aspect_ratios)
-        base = torch.tensor(base, dtype=dtype(), device=device)  # [ratios, 4]
-        down = torch.arange(rows, dtype=dtype(), device=device) * stride
-        across = torch.arange(columns, dtype=dtype(), device=device) * stride
+    for level, (rows, columns) in enumerate(level_shapes(config, height, width)):
+        stride = config.strides[level]
+        down = torch.arange(rows, dtype=dtype(), device=base.device) * stride
+        across = torch.arange(columns, dtype=dtype(), device=base.device) * stride
         down, across = torch.meshgrid(down, across, indexing="ij")
         shifts = torch.stack([across, down, across, down], dim=2)  # [rows, columns, 4]
-        found.append((shifts[:, :, None] + base).reshape(-1, 4))
+        found.append((shifts[:, :, None] + base[level]).reshape(-1, 4))
     return torch.cat(found)
 
 
@@ -197,6 +199,14 @@ def sample_points(low, high, size, bins):
     return cells.unflatten(2, (bins, 2)).flatten(3), weights.unflatten(2, (bins, 2)).flatten(3)
 
 
+def number_of(levels, numbers):
+    """The number of each level.  levels: int [B, S].  numbers: [int].  Returns int [B, S]."""
+    found = torch.zeros_like(levels)
+    for level, number in enumerate(numbers):
+        found = torch.where(levels == level, number, found)
+    return found
+
+
 def align(config, maps, boxes, levels, bins):
     """RoIAlign of each box on its level: see masks.align.
 
@@ -204,12 +214,10 @@ def align(config, maps, boxes, levels, bins):
     Returns [B, S, P, P, C], rows first.  No gradient reaches the boxes.
     """
     shapes = [one.shape[2:] for one in maps]
-    firsts = [0]
-    for one in maps:
-        firsts.append(firsts[-1] + len(one) * one.shape[2] * one.shape[3])
-    numbers = list(zip(firsts, *zip(*shapes), config.strides))  # of a level
-    numbers = torch.tensor(numbers, device=boxes.device)[levels]  # [B, S, 4]
-    first, height, width, stride = numbers.unbind(-1)
+    firsts = [len(boxes) * sum(rows * columns for rows, columns in shapes[:level])
+              for level in range(len(maps))]  # fmt: skip
+    height, width = (number_of(levels, sizes) for sizes in zip(*shapes))  # [B, S]
+    first, stride = number_of(levels, firsts), number_of(levels, config.strides[: len(maps)])
     x1, y1, x2, y2 = (boxes / stride[..., None]).unbind(-1)
     rows, row_weights = sample_points(y1, y2, height.to(boxes.dtype), bins)  # [B, S, P, 4]
     columns, column_weights = sample_points(x1, x2, width.to(boxes.dtype), bins)
