@@ -247,10 +247,11 @@ def mask_targets(config, masks, matches, boxes):
     bins = 2 * config.mask_bins
     rows, row_weights = sample_points(y1, y2, torch.full_like(y1, height), bins)  # [B, M, P, 4]
     columns, column_weights = sample_points(x1, x2, torch.full_like(x1, 8 * width), bins)
+    columns, column_weights = columns.flatten(2), column_weights.flatten(2)  # [B, M, 4 P]
     instance = torch.arange(batch, device=masks.device)[:, None] * rows_of + matches  # [B, M]
-    rows = (instance * height)[..., None, None] + rows
-    cells = (rows * width)[:, :, :, None, :, None] + (columns // 8)[:, :, None, :, None, :]
-    bits = masks.flatten()[cells]  # [B, M, P, P, 4, 4]
-    bits = bits >> (columns % 8)[:, :, None, :, None, :] & 1
-    weights = row_weights[:, :, :, None, :, None] * column_weights[:, :, None, :, None, :] / 4.0
-    return ((bits * weights).flatten(4).sum(4) >= HALF).to(dtype())
+    rows = (instance * height)[..., None] + rows.flatten(2)  # [B, M, 4 P]
+    cells = (rows * width)[..., None] + (columns // 8)[:, :, None]  # [B, M, 4 P, 4 P]
+    bits = masks.flatten()[cells] >> (columns % 8).to(torch.uint8)[:, :, None] & 1
+    means = (bits * column_weights[:, :, None]).unflatten(3, (bins, 4)).sum(4)  # [B, M, 4 P, P]
+    means = means.unflatten(2, (bins, 4)) * row_weights[..., None]  # [B, M, P, 4, P]
+    return (means.sum(3) / 4.0 >= HALF).to(dtype())
