@@ -36,7 +36,7 @@ class Config(Options):
     draw_images: Whole = 0                            # pictures of the evaluation, as PNG
 
 
-REFERENCE = Config(profile="reference", target="box_ap=0.377,mask_ap=0.339")
+REFERENCE = Config(profile="reference", target="bbox=0.377,segm=0.339")
 
 QUICK = replace(
     REFERENCE,
