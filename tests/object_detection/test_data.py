@@ -1,6 +1,7 @@
 """Batches: order, shapes, boxes, masks and keys, the same for any number of processes."""
 
 import dataclasses
+import os
 from unittest import mock
 
 import numpy as np
@@ -20,6 +21,11 @@ from tests.object_detection import scenes
 
 def prepared(folder, **changes):
     return data.prepare(scenes.own(folder, **changes))
+
+
+def num_batches(config):
+    """Of a pass."""
+    return data.batches_per_pass(os.path.join(config.data_dir, config.index), config.batch_size)
 
 
 def unpacked(masks):
@@ -47,6 +53,7 @@ def imagined(sizes, counts=None, **changes):
                "num_train_images": len(sizes)} | changes
     patch = mock.patch.object(coco, "load_from", lambda folder, split: pictures)
     data.order_of_pass.cache_clear()
+    data.batches_per_pass.cache_clear()
     return patch, dataclasses.replace(REFERENCE, **changes)
 
 
@@ -89,7 +96,7 @@ def test_an_epoch_is_the_references(sizes, batch_size, epoch):
 def test_every_picture_comes_once_a_pass():
     patch, config = imagined([(30, 40)] * 9 + [(40, 30)] * 7, batch_size=4)
     with patch:
-        count = data.batches_per_pass(config)
+        count = num_batches(config)
         assert count == 3 + 2
         orders = [np.concatenate([data.members_of(config, step)[1] for step in range(
             first, first + count)]) for first in (0, count)]
@@ -127,13 +134,10 @@ def test_shapes_are_few_and_the_whole_batchs(sizes, drawn, batch_size):
 
 def test_the_references_shapes_are_eighteen():
     """Of any pictures up to twice as long as wide, or rather more: nine an orientation."""
-    shapes = set()
-    pictures = made([(a, b) for a in range(300, 660, 4) for b in range(300, 660, 4)],
-                    [1] * 90 * 90)
-    for number in range(len(pictures)):
-        shapes.add(data.batch_shape(REFERENCE, pictures, np.array([number])))
+    shapes = {data.padded(REFERENCE, np.array([(a, b)]))
+              for a in range(300, 660, 4) for b in range(300, 660, 4)}
     assert len(shapes) == 18
-    assert {max(shape[:2]) for shape in shapes} == set(range(832, 1345, 64))
+    assert {max(shape) for shape in shapes} == set(range(832, 1345, 64))
 
 
 def expected_masks(config, picture, ratios, flipped, size):
@@ -153,7 +157,7 @@ def test_a_training_batch_by_its_definition(folder, flip):
     config = prepared(folder, flip=flip, short_side=96, long_side=120)
     pictures = coco.load(config, "train")
     seen = []
-    steps = data.batches_per_pass(config)
+    steps = num_batches(config)
     for step in range(steps):
         _, members = data.members_of(config, step)
         numbers = np.where(members >= 0, step * 2 + np.arange(2), -1 - step * 2)
@@ -271,6 +275,18 @@ def test_an_evaluation_batch(folder):
         (128, 170), Image.Resampling.BILINEAR))
     assert np.array_equal(second["images"][1, :170, :128], pixels)
     assert not first["images"][1].any() and not first["sizes"][1].any()
+
+
+def test_a_picture_of_ones_own(folder, tmp_path):
+    """The batch of a picture is its row of the evaluation's."""
+    config = prepared(folder)
+    whole = next(data.batches(config, "test").stream())
+    own = data.own_batch(config, str(folder / "val2017" / "000000000020.jpg"))
+    assert own["image_ids"].tolist() == [1] and set(own) == set(whole)
+    for name in ("images", "sizes", "original_sizes"):
+        assert np.array_equal(own[name], whole[name][:1])
+    with pytest.raises(UserError, match="no such file"):
+        data.own_batch(config, str(tmp_path / "none.jpg"))
 
 
 def test_a_picture_of_another_size_than_annotated(folder):
