@@ -73,7 +73,8 @@ def pasted(probabilities, boxes, height, width):
             shares(first[axis], last[axis], side + 2, size, values.dtype)
             for axis, size in ((0, width), (1, height))
         )
-        found.append((top, left, rows @ values @ columns.T > 0.5))
+        # By columns, as run lengths go.
+        found.append((top, left, (columns @ (rows @ values).T > 0.5).T))
     return found
 
 
@@ -103,11 +104,12 @@ def run_lengths(top, left, pixels, height, width):
     """
     from faster_coco_eval.core import mask  # late, as above
 
-    edges = np.diff(np.pad(pixels.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)  # [w, h + 1]
-    column, row = np.nonzero(edges == 1)
-    starts = (column + left) * height + row + top
-    column, row = np.nonzero(edges == -1)
-    ends = (column + left) * height + row + top
+    rows, columns = pixels.shape
+    flat = np.zeros(columns * (rows + 1) + 1, bool)  # column by column, a zero before each
+    flat[:-1].reshape(columns, rows + 1)[:, 1:] = pixels.T
+    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), rows + 1)
+    places = (column + left) * height + row + top
+    starts, ends = places[0::2], places[1::2]
     # A run that reaches the lower edge goes on where one starts at the next column's upper edge.
     goes_on = starts[1:] == ends[:-1]
     starts = starts[np.concatenate([[True], ~goes_on])[: len(starts)]]
