@@ -151,6 +151,7 @@ QUICK = replace(
     box_size=128,
     mask_width=32,
     mask_layers=2,
+    detections=20,
     learning_rate_per_16=0.04,
     warmup_steps=20,
     boundaries=(100_000,),
