@@ -287,7 +287,7 @@ def losses(network, batch, record):
     logits, deltas = network.rpn(maps)
     record("objectness", logits)
     record("deltas", deltas)
-    counts = [tf.reduce_prod(tf.shape(one)[1:3]) * len(config.aspect_ratios) for one in maps]
+    counts = [tf.size(one[0, ..., 0], tf.int64) * len(config.aspect_ratios) for one in maps]
     anchors = make_anchors(config, network.anchors, *tf.unstack(tf.shape(batch["images"])[1:3]))
     found = anchor_losses(config, logits, deltas, anchors, boxes, exists, batch, record)
 
@@ -301,7 +301,7 @@ def losses(network, batch, record):
     positive, negative, matches = label_regions(config, candidates, valid, boxes, exists)
     places, kinds = sample(batch["roi_keys"], positive, negative, config.rois_per_image,
                            config.positive_rois)  # fmt: skip
-    places = decided("regions", tf.where(kinds == NONE, -1, places), batch, record)
+    places = decided("regions", tf.where(kinds != NONE, places, -1), batch, record)
     kinds = decided("region_kinds", kinds, batch, record)
     matches = decided("region_matches", rows_at(matches, tf.maximum(places, 0)), batch, record)
     regions = rows_at(candidates, tf.maximum(places, 0))  # [B, S, 4]
@@ -344,7 +344,7 @@ def anchor_losses(config, logits, deltas, anchors, boxes, exists, batch, record)
     positive, negative, matches = label_anchors(config, anchors, boxes, exists, batch["sizes"])
     places, kinds = sample(batch["anchor_keys"], positive, negative, config.anchors_per_image,
                            config.positive_anchors)  # fmt: skip
-    places = decided("anchors", tf.where(kinds == NONE, -1, places), batch, record)
+    places = decided("anchors", tf.where(kinds != NONE, places, -1), batch, record)
     kinds = decided("anchor_kinds", kinds, batch, record)
     places = tf.maximum(places, 0)
     matches = decided("anchor_matches", rows_at(matches, places), batch, record)
@@ -416,7 +416,7 @@ def scored_regions(network, batch):
     config, sizes = network.config, batch["sizes"]
     maps = network(batch["images"], sizes, ignore)
     logits, deltas = network.rpn(maps)
-    counts = [tf.reduce_prod(tf.shape(one)[1:3]) * len(config.aspect_ratios) for one in maps]
+    counts = [tf.size(one[0, ..., 0], tf.int64) * len(config.aspect_ratios) for one in maps]
     anchors = make_anchors(config, network.anchors, *tf.unstack(tf.shape(batch["images"])[1:3]))
     places = propose(config, logits, deltas, anchors, sizes, counts, config.eval_proposals,
                      config.eval_proposals)  # fmt: skip

@@ -169,8 +169,8 @@ def propose(config, logits, deltas, anchors, sizes, counts, level_count, count):
     scores, places = [missing], [tf.fill(tf.shape(missing), tf.cast(-1, tf.int64))]
     first = 0
     for total in counts:
-        own, order = _largest(logits[:, first : first + total], tf.minimum(level_count, total))
-        order = order + tf.cast(first, tf.int64)
+        own, order = _largest(logits[:, first : first + total], tf.minimum(total, level_count))
+        order = order + first
         boxes = decode(rows_at(deltas, order), tf.gather(anchors, order), (1.0, 1.0, 1.0, 1.0))
         boxes = clip(boxes, sizes)
         scores.append(tf.where(suppress(boxes, config.proposal_overlap), own, -math.inf))
@@ -218,7 +218,7 @@ def number_of(levels, numbers):
     """The number of each level.  levels: int [B, S].  numbers: [int].  Returns int [B, S]."""
     found = tf.zeros_like(levels)
     for level, number in enumerate(numbers):
-        found = tf.where(levels == level, number, found)
+        found = tf.where(levels != level, found, number)
     return found
 
 
