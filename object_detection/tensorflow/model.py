@@ -243,7 +243,9 @@ class MaskRCNN(tf.Module):
         x = self.normalized(images, sizes)  # [B, H, W, 3]
         x = tf.nn.relu(self.stem(x))  # [B, H / 2, W / 2, C]
         record("stem", x)
-        x = tf.nn.max_pool2d(x, 3, strides=2, padding=_padding(3, 2))  # [B, H / 4, W / 4, C]
+        # Zeros are as good as less: after ReLU nothing is below.
+        x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        x = tf.nn.max_pool2d(x, 3, strides=2, padding="VALID")  # [B, H / 4, W / 4, C]
         layers = {}
         for index, (layer, *_) in enumerate(block_plan(self.config)):
             x = self.blocks[index](x, record, f"blocks.{index}")
@@ -253,7 +255,7 @@ class MaskRCNN(tf.Module):
         for layer in reversed(layers):
             x = self.laterals[layer](layers[layer])
             if above is not None:
-                x = x + _twice(above)
+                x = _with_above(x, above)
             above = x
             x = self.outputs[layer](x)
             record(f"pyramid.{layer}", x)
@@ -271,9 +273,12 @@ class MaskRCNN(tf.Module):
         return images * tf.cast(inside[..., None], images.dtype)
 
 
-def _twice(images):
-    """Each cell four times.  images: [B, H, W, C].  Returns [B, 2 H, 2 W, C]."""
-    return tf.repeat(tf.repeat(images, 2, axis=1), 2, axis=2)
+def _with_above(images, above):
+    """images, [B, 2 H, 2 W, C], plus each cell of above, [B, H, W, C], four times."""
+    batch, height, width, channels = tf.unstack(tf.shape(above))
+    rows = tf.reshape(tf.stack([above, above], axis=3), [batch, height, 1, 2 * width * channels])
+    pairs = tf.reshape(images, [batch, height, 2, 2 * width * channels])
+    return tf.reshape(pairs + rows, tf.shape(images))
 
 
 def losses(network, batch, record):

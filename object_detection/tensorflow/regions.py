@@ -245,16 +245,25 @@ def align(config, maps, boxes, levels, bins):
     weights = row_weights[:, :, :, None, :, None] * column_weights[:, :, None, :, None, :] / 4.0
     channels = maps[0].shape[3]
     table = tf.concat([tf.reshape(one, [-1, channels]) for one in maps], axis=0)  # [cells, C]
-    bins_of = tf.repeat(tf.range(tf.size(cells, tf.int64) // 16), 16)
-    pooled = tf.sparse.sparse_dense_matmul(
-        tf.SparseTensor(
-            tf.stack([bins_of, tf.reshape(cells, [-1])], axis=1),
-            tf.reshape(weights, [-1]),
-            [tf.size(cells, tf.int64) // 16, tf.shape(table, tf.int64)[0]],
-        ),  # [bins, cells], 16 of a bin
-        tf.cast(table, dtype()),
-    )
+    pooled = _sums(config, tf.cast(table, dtype()), tf.reshape(cells, [-1, 16]),
+                   tf.reshape(weights, [-1, 16]))  # fmt: skip
     return tf.reshape(pooled, [*tf.unstack(tf.shape(levels)), bins, bins, channels])
+
+
+def _sums(config, table, cells, weights):
+    """Sums of rows, by their weights.  table: [cells, C].  cells: int [N, 16].  weights: [N, 16].
+
+    Returns [N, C].
+    """
+    if config.compile:  # XLA has no sparse product
+        return sum(tf.gather(table, cells[:, place]) * weights[:, place, None]
+                   for place in range(16))  # fmt: skip
+    count = tf.shape(cells, tf.int64)[0]
+    row = tf.broadcast_to(tf.range(count)[:, None], [count, 16])
+    places = tf.reshape(tf.stack([row, cells], axis=2), [-1, 2])
+    shape = [count, tf.shape(table, tf.int64)[0]]
+    sparse = tf.SparseTensor(places, tf.reshape(weights, [-1]), shape)
+    return tf.sparse.sparse_dense_matmul(sparse, table)
 
 
 def mask_targets(config, masks, matches, boxes):
