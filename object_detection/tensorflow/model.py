@@ -416,7 +416,8 @@ def pictures(batch):
 def scored_regions(network, batch):
     """What detections are chosen from.  batch: see benchmark.EVALUATION_BATCH.
 
-    Returns the maps for `masks_of`, scores [B, R, K] and boxes [B, R, K, 4].
+    Returns the maps for `masks_of`, scores [B, R, K], boxes [B, R, K, 4], and the proposals, int
+    [B, R], as they were decided here.
     """
     config, sizes = network.config, batch["sizes"]
     maps = network(batch["images"], sizes, ignore)
@@ -425,7 +426,8 @@ def scored_regions(network, batch):
     anchors = make_anchors(config, network.anchors, *tf.unstack(tf.shape(batch["images"])[1:3]))
     places = propose(config, logits, deltas, anchors, sizes, counts, config.eval_proposals,
                      config.eval_proposals)  # fmt: skip
-    places = tf.cast(batch.get("decision.proposals", places), places.dtype)
+    own = places
+    places = batch.get("decision.proposals", own)
     regions = proposed(deltas, anchors, places, sizes)  # [B, R, 4]
     pooled = align(config, maps[:-1], regions, level_of(config, regions), config.box_bins)
     logits, deltas = network.box_head(pooled, ignore)
@@ -433,7 +435,7 @@ def scored_regions(network, batch):
     boxes = decode(deltas, regions[:, :, None], config.box_weights)  # [B, R, K, 4]
     shape = tf.shape(boxes)
     boxes = clip(tf.reshape(boxes, [shape[0], -1, 4]), sizes)
-    return maps[:-1], scores, tf.reshape(boxes, shape)
+    return maps[:-1], scores, tf.reshape(boxes, shape), own
 
 
 def masks_of(network, maps, boxes, classes):

@@ -54,11 +54,19 @@ class Trainer:
             "image_ids": tf.TensorSpec([None], tf.int64),
             "original_sizes": tf.TensorSpec([None, 2], tf.int32),
         }
+        with framework.autocast(config):
+            size = config.pyramid_width
+            one = tf.TensorSpec([None, None, None, size], framework.compute_dtype())
+        maps = [one for _ in config.widths]
+        found = {
+            "boxes": tf.TensorSpec([None, None, 4], framework.dtype()),
+            "classes": tf.TensorSpec([None, None], tf.int64),
+        }
         rate = tf.TensorSpec([], framework.dtype())
         self.gradients = _compiled(self.gradients, config, batch)
         self.step_on_device = _compiled(self.step_on_device, config, batch, rate)
         self.score_on_device = _compiled(self.score_on_device, config, evaluated)
-        self.masks_on_device = framework.compiled(self.masks_on_device, config)
+        self.masks_on_device = framework.compiled(self.masks_on_device, config, [maps, found])
 
     def loss(self, batch, record):
         """Forward pass in training.  Returns the loss, a scalar; record sees the activations."""
@@ -108,22 +116,23 @@ class Trainer:
 
     def predict(self, batch):
         """{name: array} of the detections in each picture, see evaluate; on the host."""
-        return dict(zip(BENCHMARK.evaluation, self.evaluate(batch)))
+        return dict(zip(("boxes", "scores", "classes", "masks"), self.evaluate(batch)))
 
     def evaluate(self, batch):
         """The detections of each picture, by falling score, D = config.detections of them.
 
         Returns boxes [B, D, 4], x1, y1, x2, y2 in the resized picture, scores [B, D], classes
-        int64 [B, D], 0 behind the last, and masks [B, D, 28, 28], of probabilities; on the host.
+        int64 [B, D], 0 behind the last, and masks [B, D, 28, 28], of probabilities; then what was
+        decided: proposals int64 [B, R], detections int64 [B, D].  All on the host.
         """
-        maps, scores, boxes = self.score_on_device(framework.put(batch))
-        found = choose(self.config, framework.get(scores), framework.get(boxes),
-                       batch.get("decision.detections"))  # fmt: skip
+        maps, scores, boxes, proposals = self.score_on_device(framework.put(batch))
+        *found, detections = choose(self.config, framework.get(scores), framework.get(boxes),
+                                    batch.get("decision.detections"))  # fmt: skip
         masks = self.masks_on_device(maps, framework.put({"boxes": found[0], "classes": found[2]}))
-        return *found, framework.get(masks)
+        return *found, framework.get(masks), framework.get(proposals), detections
 
     def score_on_device(self, batch):
-        """The maps, and the scores and boxes of all regions for all classes."""
+        """The maps, the scores and boxes of all regions for all classes, and the proposals."""
         with framework.autocast(self.config):
             return scored_regions(self.network, batch)
 
