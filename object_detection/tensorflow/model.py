@@ -43,7 +43,7 @@ class FrozenNorm(tf.Module):
         self.scale = buffer("plain", [out_channels])
         self.shift = buffer("plain", [out_channels])
         self.stride = stride
-        self.padding = _padding(kernel_size, stride)  # alike on all sides
+        self.padding = (kernel_size - 1) // 2  # alike on all sides
 
     def __call__(self, images):
         """images: [B, H, W, C].  Returns [B, H / stride, W / stride, out]."""
@@ -52,20 +52,19 @@ class FrozenNorm(tf.Module):
         return _convolved(images, weight, self.shift, self.stride, self.padding)
 
 
-def _padding(kernel_size, stride):
-    """Alike on all sides; "same" padding would shift the window of a strided convolution.
-
-    At stride 1 the two are one, and "same" has the faster kernel.
-    """
-    padding = (kernel_size - 1) // 2
-    explicit = [[0, 0], [padding, padding], [padding, padding], [0, 0]]
-    return explicit if stride > 1 else "SAME"
-
-
 def _convolved(images, weight, bias, stride, padding):
     """A convolution with bias.  images: [B, H, W, C].  Returns [B, H / stride, W / stride, out]."""
     images, weight, bias = (tf.cast(x, compute_dtype()) for x in (images, weight, bias))
-    return tf.nn.bias_add(tf.nn.conv2d(images, weight, stride, padding), bias)
+    if stride > 1:  # "same" padding would shift the window
+        images = _padded(images, padding)
+    x = tf.nn.conv2d(images, weight, stride, "VALID" if stride > 1 else "SAME")
+    return tf.nn.bias_add(x, bias)
+
+
+def _padded(images, padding):
+    """Zeros around each picture.  images: [B, H, W, C].  Returns [B, H + 2, W + 2, C] of 1."""
+    around = [padding, padding]
+    return tf.pad(images, [[0, 0], around, around, [0, 0]]) if padding else images
 
 
 class Bottleneck(tf.Module):
@@ -106,7 +105,7 @@ class Convolution(tf.Module):
         super().__init__()
         self.weight = parameter("weight", [out_channels, in_channels, kernel_size, kernel_size])
         self.bias = parameter("plain", [out_channels])
-        self.padding = _padding(kernel_size, 1)
+        self.padding = (kernel_size - 1) // 2
 
     def __call__(self, images):
         """images: [B, H, W, C].  Returns [B, H, W, out]."""
@@ -243,8 +242,7 @@ class MaskRCNN(tf.Module):
         x = self.normalized(images, sizes)  # [B, H, W, 3]
         x = tf.nn.relu(self.stem(x))  # [B, H / 2, W / 2, C]
         record("stem", x)
-        # Zeros are as good as less: after ReLU nothing is below.
-        x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+        x = _padded(x, 1)  # after ReLU nothing is below 0
         x = tf.nn.max_pool2d(x, 3, strides=2, padding="VALID")  # [B, H / 4, W / 4, C]
         layers = {}
         for index, (layer, *_) in enumerate(block_plan(self.config)):
