@@ -56,4 +56,4 @@ def test_decisions_are_given_and_flips_counted(precision, tmp_path, capsys):
     assert all(row.reason.startswith("1 of ") for row in rows)
     assert [row.beyond for row in rows] == [precision == "fp64"] * len(rows)
     assert compare.report(facts, str(tmp_path), "reference") == (precision != "fp64")
-    assert ": 1 of 200\n" in capsys.readouterr().out.replace("  BEYOND", "")
+    assert ": 1 of 40\n" in capsys.readouterr().out.replace("  BEYOND", "")
