@@ -125,17 +125,16 @@ def choose(config, scores, boxes, places=None):
     """The detections of each picture.  scores: [B, R, K].  boxes: [B, R, K, 4], x1, y1, x2, y2.
 
     places: int [B, D], see detections; None: they are chosen here.
-    Returns boxes [B, D, 4], scores [B, D], and classes int64 [B, D]; zeros behind the last.
+    Returns boxes [B, D, 4], scores [B, D], classes int64 [B, D], zeros behind the last, and places.
     """
-    if places is None:
-        places = np.stack([detections(config, *pair) for pair in zip(scores, boxes)])
-    places = np.asarray(places, np.int64)
+    own = np.stack([detections(config, *pair) for pair in zip(scores, boxes)])
+    places = own if places is None else places
     exists = places >= 0
-    own = np.maximum(places, 0)
-    scores = np.take_along_axis(scores.reshape(len(scores), -1), own, axis=1)
-    classes = own % boxes.shape[2]
-    boxes = np.take_along_axis(boxes.reshape(len(boxes), -1, 4), own[..., None], axis=1)
-    return boxes * exists[..., None], scores * exists, classes * exists
+    at = np.maximum(places, 0)
+    scores = np.take_along_axis(scores.reshape(len(scores), -1), at, axis=1)
+    classes = at % boxes.shape[2]
+    boxes = np.take_along_axis(boxes.reshape(len(boxes), -1, 4), at[..., None], axis=1)
+    return boxes * exists[..., None], scores * exists, classes * exists, own
 
 
 def level_of(config, box):

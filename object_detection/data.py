@@ -91,13 +91,14 @@ def is_portrait(sizes):
     return sizes[:, 0] >= sizes[:, 1]
 
 
-def batches_per_pass(config):
-    """How many batches a shuffle of all training pictures gives."""
-    kinds = np.bincount(is_portrait(coco.load(config, "train").sizes), minlength=2)
-    return int((-(-kinds // config.batch_size)).sum())
+@functools.lru_cache(maxsize=4)
+def batches_per_pass(folder, batch_size):
+    """How many batches a shuffle of all training pictures gives.  folder: of the index."""
+    kinds = np.bincount(is_portrait(coco.load_from(folder, "train").sizes), minlength=2)
+    return int((-(-kinds // batch_size)).sum())
 
 
-@functools.lru_cache(maxsize=2)  # so that the next pass can be made while this one's is used
+@functools.lru_cache(maxsize=3)  # an epoch may end in the next pass, and another is read ahead
 def order_of_pass(folder, batch_size, seed, number):
     """int64 [batches, batch_size]: a pass's pictures, passes counted from 1; -1: no more.
 
@@ -116,19 +117,25 @@ def order_of_pass(folder, batch_size, seed, number):
     return np.concatenate(rows)[np.argsort(np.concatenate(first))]
 
 
-def members_of(config, step):
-    """(pass, int64 [batch_size]) of the pictures of a step, counted from 0 over all epochs."""
-    number, batch = divmod(step, batches_per_pass(config))
+def members_of(config, steps):
+    """(pass, int64 [..., batch_size]) of the pictures of steps of one pass; -1: no more.
+
+    steps: an int or an array of them, counted from 0 over all epochs.
+    """
     folder = os.path.join(config.data_dir, config.index)
-    order = order_of_pass(folder, config.batch_size, config.seed, number + 1)
-    return number + 1, order[batch]
+    number, batch = np.divmod(steps, batches_per_pass(folder, config.batch_size))
+    number = int(np.max(number)) + 1
+    return number, order_of_pass(folder, config.batch_size, config.seed, number)[batch]
 
 
 def train_indices(config, epoch):
     """The places of an epoch's batches: step * batch_size + row, and fillers behind the last."""
     size, count = config.batch_size, steps_per_epoch(config)
     steps = np.arange((epoch - 1) * count, epoch * count)
-    counts = np.array([(members_of(config, step)[1] >= 0).sum() for step in steps.tolist()])
+    folder = os.path.join(config.data_dir, config.index)
+    passes = steps // batches_per_pass(folder, size)
+    counts = np.concatenate([(members_of(config, steps[passes == number])[1] >= 0).sum(axis=1)
+                             for number in np.unique(passes)])
     return Packed(
         np.arange(steps[0] * size, (steps[-1] + 1) * size),
         np.arange(count) * size,
@@ -177,7 +184,9 @@ def look_up_train(config, places):
     step = int(max(places[0], filler(places[0]))) // config.batch_size
     number, members = members_of(config, step)
     pictures = coco.load(config, "train")
-    shape = batch_shape(config, pictures, members[members >= 0])
+    kept = members[members >= 0]
+    most = int((pictures.first[kept + 1] - pictures.first[kept]).max())
+    shape = *padded(config, pictures.sizes[kept]), num_rows(config, most)
     rows = [members[place % config.batch_size] if place >= 0 else None for place in places]
     return [None if row is None else Picture(
         path=coco.picture_path(config.data_dir, "train", pictures.name(row)),
@@ -193,30 +202,38 @@ def look_up_train(config, places):
 def look_up_test(config, numbers):
     """([Picture, or None], (H, W, 0)) of pictures of the test; None completes the batch."""
     pictures = coco.load(config, "test")
-    nothing = np.zeros((0, 4), np.float32)
-    found = [Picture(
-        path=coco.picture_path(config.data_dir, "test", pictures.name(number)),
-        size=tuple(pictures.sizes[number].tolist()),
-        number=int(pictures.ids[number]),
-        boxes=nothing, classes=nothing[:, 0], polygons=[], draws=(),
+    found = [test_picture(
+        coco.picture_path(config.data_dir, "test", pictures.name(number)),
+        tuple(pictures.sizes[number].tolist()),
+        int(pictures.ids[number]),
     ) for number in numbers]  # fmt: skip
     found += [None] * (config.eval_batch_size - len(found))
-    return found, (*batch_shape(config, pictures, numbers)[:2], 0)
+    return found, (*padded(config, pictures.sizes[numbers]), 0)
 
 
-def batch_shape(config, pictures, numbers):
-    """(H, W, G) that these pictures of one orientation are padded to.
+def test_picture(path, size, number):
+    """A Picture whose objects are not looked at."""
+    nothing = np.zeros((0, 4), np.float32)
+    return Picture(path, size, number, boxes=nothing, classes=nothing[:, 0], polygons=[], draws=())
+
+
+def own_batch(config, path):
+    """An evaluation's batch of one picture of the user's own, whose id is 1.  Raises UserError."""
+    size = images.read_image(path).shape[:2]
+    picture = test_picture(path, size, 1)
+    return read(config, ([picture], (*padded(config, np.array([size])), 0)))
+
+
+def padded(config, sizes):
+    """(H, W) of pictures of one orientation.  sizes: int [N, 2], height and width of the files.
 
     The short side is config.short_side, whatever the pictures', and the long one a multiple of
     shape_step: at the reference's sizes nine shapes an orientation, for a framework compiles each.
     """
-    sizes = [images.resized_size(*size, config) for size in pictures.sizes[numbers].tolist()]
-    short = rounded_up(max(config.short_side, *map(min, sizes)), SIZE_STEP)
-    long = rounded_up(max(short, *map(max, sizes)), config.shape_step)
-    portrait = is_portrait(pictures.sizes[numbers]).any()
-    most = int((pictures.first[numbers + 1] - pictures.first[numbers]).max())
-    return (long, short, num_rows(config, most)) if portrait else (
-        short, long, num_rows(config, most))
+    resized = [images.resized_size(*size, config) for size in sizes.tolist()]
+    short = rounded_up(max(config.short_side, *map(min, resized)), SIZE_STEP)
+    long = rounded_up(max(short, *map(max, resized)), config.shape_step)
+    return (long, short) if is_portrait(sizes).any() else (short, long)
 
 
 def num_rows(config, count):
