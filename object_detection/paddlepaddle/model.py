@@ -109,7 +109,7 @@ class Transposed(nn.Layer):
 
     def forward(self, images):
         """images: [B, C, H, W].  Returns [B, out, 2 H, 2 W]."""
-        return F.conv_transpose2d(images, self.weight, self.bias, stride=2)
+        return F.conv2d_transpose(images, self.weight, self.bias, stride=2)
 
 
 class Dense(nn.Layer):
@@ -244,7 +244,7 @@ class MaskRCNN(nn.Layer):
         """images: uint8 [B, H, W, 3], RGB.  Returns [B, 3, H, W], BGR less the mean; 0 beyond
         `sizes`, int [B, 2].
         """
-        images = images.flip(3).astype(self.mean_bgr.dtype) - self.mean_bgr
+        images = images.astype(self.mean_bgr.dtype).flip(3) - self.mean_bgr
         down = paddle.arange(images.shape[1], dtype=sizes.dtype)
         across = paddle.arange(images.shape[2], dtype=sizes.dtype)
         inside = (down < sizes[:, :1])[:, :, None] & (across < sizes[:, 1:])[:, None]  # [B, H, W]
@@ -382,7 +382,8 @@ def pictures(batch):
 def scored_regions(network, batch):
     """What detections are chosen from.  batch: see benchmark.EVALUATION_BATCH.
 
-    Returns the maps for `masks_of`, scores [B, R, K] and boxes [B, R, K, 4].
+    Returns the maps for `masks_of`, scores [B, R, K], boxes [B, R, K, 4], and the proposals, int
+    [B, R], as they were decided here.
     """
     config, sizes = network.config, batch["sizes"]
     maps = network(batch["images"], sizes, ignore)
@@ -391,14 +392,15 @@ def scored_regions(network, batch):
     anchors = make_anchors(config, network.anchors, *batch["images"].shape[1:3])  # [A, 4]
     places = propose(config, logits, deltas, anchors, sizes, counts, config.eval_proposals,
                      config.eval_proposals)  # fmt: skip
-    places = batch.get("decision.proposals", places)
+    own = places
+    places = batch.get("decision.proposals", own)
     regions = proposed(deltas, anchors, places, sizes)  # [B, R, 4]
     pooled = align(config, maps[:-1], regions, level_of(config, regions), config.box_bins)
     logits, deltas = network.box_head(pooled, ignore)
     scores = F.softmax(logits, axis=2) * (places >= 0).astype(dtype())[..., None]
     boxes = decode(deltas, regions[:, :, None], config.box_weights)  # [B, R, K, 4]
     boxes = clip(boxes.flatten(1, 2), sizes).unflatten(1, boxes.shape[1:3])
-    return maps[:-1], scores, boxes
+    return maps[:-1], scores, boxes, own
 
 
 def masks_of(network, maps, boxes, classes):

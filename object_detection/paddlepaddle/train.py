@@ -84,23 +84,24 @@ class Trainer:
 
     def predict(self, batch):
         """{name: array} of the detections in each picture, see evaluate; on the host."""
-        return dict(zip(BENCHMARK.evaluation, self.evaluate(batch)))
+        return dict(zip(("boxes", "scores", "classes", "masks"), self.evaluate(batch)))
 
     def evaluate(self, batch):
         """The detections of each picture, by falling score, D = config.detections of them.
 
         Returns boxes [B, D, 4], x1, y1, x2, y2 in the resized picture, scores [B, D], classes
-        int64 [B, D], 0 behind the last, and masks [B, D, 28, 28], of probabilities; on the host.
+        int64 [B, D], 0 behind the last, and masks [B, D, 28, 28], of probabilities; then what was
+        decided: proposals int64 [B, R], detections int64 [B, D].  All on the host.
         """
-        maps, scores, boxes = self.score_on_device(framework.put(batch))
-        found = choose(self.config, framework.get(scores), framework.get(boxes),
-                       batch.get("decision.detections"))  # fmt: skip
+        maps, scores, boxes, proposals = self.score_on_device(framework.put(batch))
+        *found, detections = choose(self.config, framework.get(scores), framework.get(boxes),
+                                    batch.get("decision.detections"))  # fmt: skip
         masks = self.masks_on_device(maps, framework.put({"boxes": found[0], "classes": found[2]}))
-        return *found, framework.get(masks)
+        return *found, framework.get(masks), framework.get(proposals), detections
 
     @paddle.no_grad()
     def score_on_device(self, batch):
-        """The maps, and the scores and boxes of all regions for all classes."""
+        """The maps, the scores and boxes of all regions for all classes, and the proposals."""
         with framework.autocast(self.config):
             return scored_regions(self.network, batch)
 
