@@ -90,8 +90,8 @@ BENCHMARK = Benchmark(
         "masks": "[B, D, 28, 28], probabilities, rows first",
         "decision.proposals": "int64 [B, eval_proposals], the anchors whose boxes are proposals, "
         "by falling score; -1 behind the last",
-        "decision.detections": "int64 [B, D], region times (1 + num_classes) plus class, by "
-        "falling score; -1 behind the last",
+        "decision.detections": "int64 [B, detections], region times (1 + num_classes) plus class, "
+        "by falling score; -1 behind the last",
     },
     tolerances=TOLERANCES,
 )

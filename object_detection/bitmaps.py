@@ -69,31 +69,30 @@ def pasted(probabilities, boxes, height, width):
     low, high = np.trunc(centre - half).astype(np.int64), np.trunc(centre + half).astype(np.int64)
     found = []
     for values, first, last in zip(framed, low, high):
-        (left, columns), (top, rows) = (
-            shares(first[axis], last[axis], side + 2, size, values.dtype)
-            for axis, size in ((0, width), (1, height))
-        )
-        found.append((top, left, rows @ values @ columns.T > 0.5))
+        left, *across = places(first[0], last[0], side + 2, width)
+        top, *down = places(first[1], last[1], side + 2, height)
+        # By columns, as run lengths go; and no matrix product, whose threads would wait actively.
+        found.append((top, left, (mixed(mixed(values, *down).T, *across) > 0.5).T))
     return found
 
 
-def shares(first, last, side, size, dtype):
-    """(place, [n, side]): of the pixels from first to last, those within 0..size - 1.
-
-    Row i says how pixel place + i is mixed of a mask's `side` values, as in torch's interpolate
-    with align_corners=False.
+def places(first, last, side, size):
+    """(place, int [n], int [n], float64 [n]): of the pixels from first to last, those within
+    0..size - 1: where they begin; and of each its two neighbours among a mask's `side` values and
+    the share of the second, as in torch's interpolate with align_corners=False.
     """
     count = max(last - first + 1, 1)
     place = max(first, 0)
     pixels = np.arange(place, max(place, min(last + 1, size)))
-    places = np.maximum((pixels - first + 0.5) * (side / count) - 0.5, 0)
-    before = np.minimum(places.astype(np.int64), side - 1)
-    share = places - before
-    rows = np.arange(len(pixels))
-    mixed = np.zeros((len(pixels), side), np.float64)
-    mixed[rows, before] = 1 - share
-    mixed[rows, np.minimum(before + 1, side - 1)] += share
-    return place, mixed.astype(dtype)
+    at = np.maximum((pixels - first + 0.5) * (side / count) - 0.5, 0)
+    before = np.minimum(at.astype(np.int64), side - 1)
+    return place, before, np.minimum(before + 1, side - 1), at - before
+
+
+def mixed(values, before, after, share):
+    """[n, K] of values [side, K] between neighbours: see places."""
+    rows = values[before]
+    return rows + (values[after] - rows) * share.astype(values.dtype)[:, None]
 
 
 def run_lengths(top, left, pixels, height, width):
@@ -103,11 +102,12 @@ def run_lengths(top, left, pixels, height, width):
     """
     from faster_coco_eval.core import mask  # late, as above
 
-    edges = np.diff(np.pad(pixels.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)  # [w, h + 1]
-    column, row = np.nonzero(edges == 1)
-    starts = (column + left) * height + row + top
-    column, row = np.nonzero(edges == -1)
-    ends = (column + left) * height + row + top
+    rows, columns = pixels.shape
+    flat = np.zeros(columns * (rows + 1) + 1, bool)  # column by column, a zero before each
+    flat[:-1].reshape(columns, rows + 1)[:, 1:] = pixels.T
+    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]), rows + 1)
+    places = (column + left) * height + row + top
+    starts, ends = places[0::2], places[1::2]
     # A run that reaches the lower edge goes on where one starts at the next column's upper edge.
     goes_on = starts[1:] == ends[:-1]
     starts = starts[np.concatenate([[True], ~goes_on])[: len(starts)]]

@@ -88,6 +88,9 @@ def points(config):
     def add(name, meaning, role="activation"):
         found[name] = Point(role, meaning)
 
+    def decision(name, axes, meaning):
+        add(f"decision.{name}", f"int64 [B, {axes}], {meaning}", "plain")
+
     add("stem", "images as blue, green, red, less mean_bgr, 0 beyond `sizes`; convolution "
         "7 x 7, stride 2, padded by 3 on each side; times scale, plus shift; ReLU")
     before = "max pool 3 x 3 of stem, stride 2, padded by 1 on each side"
@@ -112,22 +115,19 @@ def points(config):
         "level, the last being every second cell of the one before; in the order level, row, "
         "column, ratio", "plain")
     add("deltas", "[B, A, 4]: rpn.deltas likewise: dx, dy, dw, dh of each ratio", "plain")
-    add("decision.anchors", "int64 [B, N], the anchors that are sampled, positive ones first; -1 "
-        "behind the last", "plain")
-    add("decision.anchor_kinds", "int64 [B, N], of each: 0 positive, 1 negative, 2 none", "plain")
-    add("decision.anchor_matches", "int64 [B, N], the row of `boxes` that each is matched with",
-        "plain")
-    add("decision.proposals", "int64 [B, R], the anchors whose boxes are proposals, by falling "
-        "score; -1 behind the last", "plain")
-    add("decision.regions", "int64 [B, S], those of the proposals and `boxes` that are sampled, "
-        "positive ones first; -1 behind the last", "plain")
-    add("decision.region_kinds", "int64 [B, S], of each: 0 positive, 1 negative, 2 none", "plain")
-    add("decision.region_matches", "int64 [B, S], the row of `boxes` that each is matched with",
-        "plain")
+    decision("anchors", "anchors_per_image", "the anchors that are sampled, positive ones first; "
+             "-1 behind the last")
+    decision("anchor_kinds", "anchors_per_image", "of each: 0 positive, 1 negative, 2 none")
+    decision("anchor_matches", "anchors_per_image", "the row of `boxes` that each is matched with")
+    decision("proposals", "proposals", "the anchors whose boxes are proposals, by falling score; "
+             "-1 behind the last")
+    decision("regions", "rois_per_image", "those of the proposals, then of `boxes`, that are "
+             "sampled, positive ones first; -1 behind the last")
+    decision("region_kinds", "rois_per_image", "of each: 0 positive, 1 negative, 2 none")
+    decision("region_matches", "rois_per_image", "the row of `boxes` that each is matched with")
     add("rois", "[B, S, 4]: the sampled regions, x1, y1, x2, y2; zeros where there is none",
         "plain")
-    add("decision.region_levels", "int64 [B, S], the level of the pyramid that each is pooled from",
-        "plain")
+    decision("region_levels", "rois_per_image", "the pyramid's level that each is pooled from")
     add("box_pooled", "[B, S, 7, 7, C]: RoIAlign of the regions, rows first", "plain")
     add("box_features", "[B, S, box_size]: dense1, ReLU, dense2, ReLU", "plain")
     add("class_logits", "[B, S, 1 + num_classes], the background first", "plain")
@@ -136,8 +136,8 @@ def points(config):
     add("mask_features", "[B M, mask_width, 28, 28]: mask_layers convolutions 3 x 3, padded by 1, "
         "each with ReLU; transposed, a transposed convolution 2 x 2, stride 2, ReLU")
     add("mask_logits", "[B, M, 28, 28]: masks, a convolution 1 x 1, of the true class", "plain")
-    add("decision.mask_targets", "int64 [B, M, 28, 28], the matched object's pixels: 1 where half "
-        "of a bin is set", "plain")
+    decision("mask_targets", "positive_rois, {0}, {0}".format(2 * config.mask_bins), "the matched "
+             "object's pixels: 1 where half of a bin is set")
     for name, meaning in (
         ("loss_objectness", "mean of the sampled anchors' binary cross-entropy"),
         ("loss_anchors", "sum of the positive anchors' smooth L1, beta 1/9, over how many were "

@@ -380,6 +380,8 @@ def loose(found):
     """{group: [tensor]} of Rows with a tolerance that a fault may hide in; ["all"] of it."""
     names = {}
     for one in found:
+        if inputs.decides(one.name):
+            continue  # how many differ is said of each
         own = names.setdefault(inputs.group(one.name), {})
         name = one.name.partition("/")[2] or one.name
         own[name] = own.get(name, False) or one.tolerance > CLOSE

@@ -66,9 +66,9 @@ def test_resizing_is_pillows():
     assert images.resize(pixels, (60, 80)) is pixels
 
 
-def jpeg(pixels):
+def jpeg(pixels, kind="JPEG"):
     made = io.BytesIO()
-    Image.fromarray(pixels).save(made, "JPEG")
+    Image.fromarray(pixels).save(made, kind)
     return made.getvalue()
 
 
@@ -100,7 +100,8 @@ DAMAGED = {
     "cut": jpeg(scenes.noise(60, 80))[:900],
     "header alone": jpeg(scenes.noise(60, 80))[:30],
     "bomb": bomb(),
-    "gif": b"GIF89a" + bytes(50),
+    "gif": jpeg(scenes.noise(16, 16), "GIF"),    # whole, but of a decoder that is not asked
+    "bmp": jpeg(scenes.noise(16, 16), "BMP"),
     "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
 }
 
