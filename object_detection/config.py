@@ -118,7 +118,7 @@ REFERENCE = Config(
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target="bbox=0.3,segm=0.3",
+    target="bbox=0.25,segm=0.22",
     num_epochs=20,
     workers=0,
     num_classes=4,
@@ -152,7 +152,7 @@ QUICK = replace(
     mask_width=32,
     mask_layers=2,
     detections=20,
-    learning_rate_per_16=0.04,
+    learning_rate_per_16=0.06,
     warmup_steps=20,
     boundaries=(100_000,),
 )
