@@ -151,7 +151,8 @@ class ProposalHead(nn.Layer):
             x = F.relu_(self.convolution(one))
             logits.append(self.objectness(x).transpose([0, 2, 3, 1]).flatten(1))
             deltas.append(self.deltas(x).transpose([0, 2, 3, 1]).flatten(1).unflatten(1, (-1, 4)))
-        return paddle.concat(logits, axis=1).astype(dtype()), paddle.concat(deltas, axis=1).astype(dtype())
+        logits, deltas = paddle.concat(logits, axis=1), paddle.concat(deltas, axis=1)
+        return logits.astype(dtype()), deltas.astype(dtype())
 
 
 class BoxHead(nn.Layer):

@@ -34,13 +34,14 @@ def overlaps(boxes, others):
     """Intersection over union.  boxes: [..., N, 4], others: [..., M, 4].  Returns [..., N, M]."""
     # Expanded: two tensors that are both broadcast take ten times as long on a CPU.
     shape = [*boxes.shape[:-1], others.shape[-2]]
-    x1, y1, x2, y2 = (one[..., None].expand(shape) for one in _sides(boxes))  # [..., N, M]
-    from_x1, from_y1, from_x2, from_y2 = (one[..., None, :].expand(shape) for one in _sides(others))
-    width = paddle.minimum(x2, from_x2) - paddle.maximum(x1, from_x1) + 1.0
-    height = paddle.minimum(y2, from_y2) - paddle.maximum(y1, from_y1) + 1.0
-    shared = width.clamp(min=0.0) * height.clamp(min=0.0)
-    areas = (x2 - x1 + 1.0) * (y2 - y1 + 1.0)
-    from_areas = (from_x2 - from_x1 + 1.0) * (from_y2 - from_y1 + 1.0)
+    x1, y1, x2, y2 = _sides(boxes[..., :, None, :])  # [..., N, 1]
+    from_x1, from_y1, from_x2, from_y2 = _sides(others[..., None, :, :])  # [..., 1, M]
+    areas = ((x2 - x1 + 1.0) * (y2 - y1 + 1.0)).expand(shape)
+    from_areas = ((from_x2 - from_x1 + 1.0) * (from_y2 - from_y1 + 1.0)).expand(shape)
+    x1, y1, x2, y2 = (one.expand(shape) for one in (x1, y1, x2, y2))
+    width = paddle.minimum(x2, from_x2.expand(shape)) - paddle.maximum(x1, from_x1.expand(shape))
+    height = paddle.minimum(y2, from_y2.expand(shape)) - paddle.maximum(y1, from_y1.expand(shape))
+    shared = (width + 1.0).clamp(min=0.0) * (height + 1.0).clamp(min=0.0)
     return shared / (areas + from_areas - shared)
 
 
@@ -143,7 +144,8 @@ def suppress(boxes, threshold):
     the guess into that sentence, has the next guess, right one place further at least; a guess that
     it gives back is the answer.  Returns bool [B, N].
     """
-    over = (overlaps(boxes, boxes) > threshold).astype(dtype()).triu(1)  # [B, N, N]: row over column
+    over = overlaps(boxes, boxes) > threshold
+    over = over.astype(dtype()).triu(1)  # [B, N, N]: row over column
     kept = paddle.ones([boxes.shape[0], 1, boxes.shape[1]], dtype())
     _, kept = paddle.static.nn.while_loop(
         lambda before, kept: (before != kept).any(),  # the one value of a step that the host reads
@@ -235,11 +237,10 @@ def align(config, maps, boxes, levels, bins):
     rows = (picture * height)[..., None, None] + rows
     rows = first[..., None, None] + rows * width[..., None, None]
     shape = [*rows.shape[:3], bins, 4, 4]  # [B, S, P, P, 4, 4]
-    cells, weights = (
-        one[:, :, :, None, :, None].expand(shape) for one in (rows, row_weights)
-    )
-    cells = cells + columns[:, :, None, :, None].expand(shape)
-    weights = weights * column_weights[:, :, None, :, None].expand(shape) / 4.0
+    cells = rows[:, :, :, None, :, None].expand(shape)
+    cells = cells + columns[:, :, None, :, None, :].expand(shape)
+    weights = row_weights[:, :, :, None, :, None].expand(shape)
+    weights = weights * column_weights[:, :, None, :, None, :].expand(shape) / 4.0
     table = paddle.concat([one.transpose([0, 2, 3, 1]).flatten(0, 2) for one in maps])  # [cells, C]
     rows = F.embedding(cells.flatten(0, 3).flatten(1), table.astype(dtype()))  # [bins, 16, C]
     pooled = weights.flatten(0, 3).flatten(1)[:, None] @ rows  # [bins, 1, C]
