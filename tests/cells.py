@@ -14,7 +14,7 @@ under its one name:
     real_data        (folder, sample): writes REAL's dataset from the unpacked archive's folder
     REAL_GAP         largest difference of the quality after an epoch of it
     REAL_EPOCHS      after as many, PyTorch passes
-    real_baseline    (data_dir) -> a quality
+    real_baseline    (data_dir) -> a quality, as --target takes it
 """
 
 import importlib

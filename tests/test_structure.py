@@ -220,6 +220,8 @@ def test_an_application_says_itself_of_its_quick_profile(application):
 # The twins: {name: the paths of PyTorch's, TensorFlow's and PaddlePaddle's}.
 TWINS = {f"{application}/{file}": [ROOT / application / name / file for name in FRAMEWORKS]
          for application in APPLICATIONS for file in ("model.py", "train.py")}  # fmt: skip
+TWINS["object_detection/regions.py"] = [ROOT / "object_detection" / name / "regions.py"
+                                        for name in FRAMEWORKS]  # fmt: skip
 TWINS["common/frameworks"] = [ROOT / "common" / "frameworks" / f"{n}.py" for n in FRAMEWORKS]
 
 # TensorFlow alone has no autocast, so its networks ask what to cast to; and Keras's optimizers

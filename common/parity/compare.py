@@ -16,6 +16,9 @@ TIMES, ROUNDED = 4.0, 2.0**-8
 # There, of classes or sentences that the reference decides in bf16 as in fp64, the share that may
 # be decided otherwise: of another framework's up to 0.4, for ties fall either way; by a fault all.
 DECIDED = 0.75
+# Of what a step or an evaluation decides, the share that may be decided otherwise: in fp64 nothing,
+# else what a rounding may turn.
+FLIPPED, FLIPPED_FP64 = 0.1, 1e-12
 CLOSE = 0.1  # a tensor with a larger tolerance is named in the verdict
 # Of a sum, and of an update, to what the optimizer's formula makes of the port's own gradients; the
 # second in fp64.
@@ -27,7 +30,9 @@ SCALE = "gradient_scale"  # the row that tells of the length of all gradients of
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor's verdict.  reason: why it cannot be compared, or a hint; else empty."""
+    """One tensor's verdict.  reason: why it cannot be compared, or a hint; of decisions, how many
+    differ; else empty.
+    """
 
     dump: str
     name: str
@@ -70,6 +75,35 @@ def same(one, other):
     return (one == other).reshape(len(one), -1).all(axis=1)
 
 
+def flips(expected, found):
+    """How many decisions are others than expected, of how many.  int [B, ...], -1: none.
+
+    Of a picture's places, which are all different, it tells which are missing or too many: the
+    order is none of the decision.
+    """
+    count = total = 0
+    for one, other in zip(expected.reshape(len(expected), -1), found.reshape(len(found), -1)):
+        own = one[one >= 0]
+        if len(np.unique(own)) == len(own):
+            missing = len(np.setdiff1d(own, other))
+            count += max(missing, (other >= 0).sum() - len(own) + missing)
+            total += len(own)
+        else:
+            count += (one != other).sum()
+            total += one.size
+    return int(count), int(total)
+
+
+def decision_row(dump, name, expected, found, tolerance):
+    """The Row of what was decided: the share that is decided otherwise.  found: None: missing."""
+    if found is None:
+        return Row(dump, name, np.inf, tolerance, "missing")
+    if expected.shape != found.shape or found.dtype.kind != "i":
+        return row(dump, name, expected, found, -1.0)
+    count, total = flips(expected, found)
+    return Row(dump, name, count / max(total, 1), tolerance, f"{count:,} of {total:,}")
+
+
 def row(dump, name, expected, found, tolerance, dtype=None, measure=difference):
     """The Row of one tensor.  found: None where it is missing.  dtype: None: as expected's."""
     if found is None:
@@ -104,6 +138,9 @@ def rows(facts, folder, reference, other):
         pairs = dict(tensors(facts, config, folder, reference, other, dump))
         last = [name for name in pairs if inputs.group(name) == "gradient"][-1:]
         for name, (expected, found) in pairs.items():
+            if inputs.decides(name):
+                yield decision_row(dump, name, expected, found, allowed[name])
+                continue
             any_type = config.precision == "bf16" and found is not None
             dtype = found.dtype if any_type else None
             measure = share_apart if decided(config, expected) else difference
@@ -127,14 +164,16 @@ def tolerances(facts, folder, reference):
     asked = inputs.wanted(facts, config, inputs.dumps(folder))
     if config.precision != "bf16":
         own = facts.tolerances[config.precision]
-        return {dump: {name: own[inputs.group(name)] for name in (*names, SCALE)}
+        flipped = FLIPPED_FP64 if config.precision == "fp64" else FLIPPED
+        return {dump: {name: flipped if inputs.decides(name) else own[inputs.group(name)]
+                       for name in (*names, SCALE)}
                 for dump, names in asked.items()}  # fmt: skip
     gaps = {}
     for dump in asked:
         pairs = dict(tensors(facts, config, folder, reference, reference, dump))
         gaps[dump] = {name: difference(*pair) for name, pair in pairs.items()}
         for name, (expected, _) in pairs.items():
-            if decided(config, expected):
+            if decided(config, expected) or inputs.decides(name):
                 gaps[dump][name] = DECIDED / TIMES if len(expected) else np.inf
         gaps[dump] |= scales(pairs) | {SCALE: gradient_scale(pairs)}
     # The farthest of all steps: by chance a tensor of one step may lie near.
@@ -171,7 +210,7 @@ def tensors(facts, config, folder, reference, other, dump):
             here = batch[point.places] != 0
             if np.shape(pair[0]) == np.shape(pair[1]) and pair[0].shape[:2] == here.shape:
                 pair = tuple(array[here] for array in pair)
-        if decided(config, pair[0]):
+        if decided(config, pair[0]) and not inputs.decides(name):
             own = inputs.load(inputs.output_path(folder, reference, dump))[name]
             if np.shape(own) == np.shape(pair[0]) == np.shape(pair[1]):
                 here = same(own, pair[0])
@@ -315,10 +354,11 @@ def report(facts, folder, reference, verdicts=None):
         print(f"  {'dump':<15} {'tensors':<14} {'count':>5} {'tolerance':>9} {'largest':>9}  worst")
         parts = {}
         for one in found:
-            parts.setdefault((one.dump, inputs.group(one.name)), []).append(one)
+            parts.setdefault((one.dump, inputs.heading(one.name)), []).append(one)
         for (dump, group), part in parts.items():
             worst = max(part, key=lambda one: (one.beyond, one.difference))
-            mark = "  BEYOND" if worst.beyond else ""
+            mark = f": {worst.reason}" if group == "decision" else ""
+            mark += "  BEYOND" if worst.beyond else ""
             print(f"  {dump:<15} {group:<14} {len(part):>5} {worst.tolerance:>9.0e} "
                   f"{worst.difference:>9.1e}  {worst.name.partition('/')[2] or group}{mark}")
         for text in odd_tensors(facts, folder, other):
@@ -370,6 +410,8 @@ def loose(found):
     """{group: [tensor]} of Rows with a tolerance that a fault may hide in; ["all"] of it."""
     names = {}
     for one in found:
+        if inputs.decides(one.name):
+            continue  # how many differ is said of each
         own = names.setdefault(inputs.group(one.name), {})
         name = one.name.partition("/")[2] or one.name
         own[name] = own.get(name, False) or one.tolerance > CLOSE

@@ -7,6 +7,8 @@
     inputs/state_0001.safetensors           what each step but the first starts from, as the
                                             reference had it: parameter/... statistic/... SUM/...
     inputs/evaluation_0000.safetensors      parameter/... statistic/... batch/...
+    inputs/decisions_step_0000.safetensors  decision... : what the reference decided in a step or an
+                                            evaluation, but in fp64; see forced
     outputs/NAME/initial.safetensors        parameter/... statistic/... as loaded
     outputs/NAME/step_0000.safetensors      activation/... loss gradient/... SUM/... parameter/...
                                             statistic/...
@@ -265,7 +267,29 @@ def ingoing(facts, config, folder):
         if int(number):
             found[f"state_{number}"] = state
         found[f"batch_{number}"] = facts.batch | given_masks(config)
+    for dump, texts in forced(facts, config, dumps(folder)).items():
+        found[f"decisions_{dump}"] = texts
     return {input_path(folder, name): tensors for name, tensors in found.items()}
+
+
+def forced(facts, config, names):
+    """{dump: {tensor: what it is}}: what a step or an evaluation decides, as which anchors it
+    samples.  The reference's decisions are given to the others, so that one near tie does not hide
+    all that follows.  In fp64 each decides for itself.
+
+    names: of the dumps.
+    """
+    found = {}
+    for dump, texts in wanted(facts, config, names).items() if config.precision != "fp64" else ():
+        own = {n.partition("/")[2]: text for n, text in texts.items() if decides(n)}
+        if own:
+            found[dump] = own
+    return found
+
+
+def decides(name):
+    """Whether a tensor of a dump holds decisions: activation/decision.ANYTHING, or evaluation/."""
+    return name.partition("/")[2].startswith("decision.")
 
 
 def given_masks(config):
@@ -333,7 +357,8 @@ def forward_order(facts, config):
     meanings = {}
     for name, point in module.points(config).items():
         where = f", where {point.places} are not 0" * bool(point.places)
-        meanings[f"activation/{name}"] = f"{point.meaning}, {LAYOUTS[point.role]}{where}"
+        layout = "" if decides(f"activation/{name}") else f", {LAYOUTS[point.role]}"
+        meanings[f"activation/{name}"] = f"{point.meaning}{layout}{where}"
     meanings["loss"] = facts.loss
     groups = {"gradient": "g, of the loss, without weight decay"} | facts.optimizer_sums
     for group, meaning in groups.items():
@@ -373,6 +398,11 @@ def wanted(facts, config, names):
 def group(name):
     """activation, loss, gradient, ..."""
     return name.partition("/")[0]
+
+
+def heading(name):
+    """The same, decisions apart: under which a report shows a tensor."""
+    return "decision" if decides(name) else group(name)
 
 
 def write_manifest(facts, folder, reference, tolerances):

@@ -13,6 +13,8 @@ import os
 import shutil
 import sys
 
+import numpy as np
+
 from common import benchmark, processes
 from common.checkpoint import save_tensors
 from common.errors import UserError, told
@@ -84,6 +86,21 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
     trainer = trainer_class(config, inputs.load(inputs.input_path(folder, "parameters")))
     save("initial", inputs.flat(config, {"parameter": trainer.state()["parameter"]}))
     names = inputs.dumps(folder)[1:]
+    forced = inputs.forced(facts, inputs.read_config(facts, folder), names)
+
+    def given(name, batch):
+        """The batch, with what the reference has decided in it."""
+        if free or name not in forced:
+            return batch
+        return batch | inputs.load(inputs.input_path(folder, f"decisions_{name}"))
+
+    def keep(name, tensors):
+        """Saves a dump, and what it decided if it is the reference's."""
+        save(name, tensors)
+        if free and name in forced:
+            own = {n.partition("/")[2]: array for n, array in tensors.items() if inputs.decides(n)}
+            save_tensors(inputs.input_path(folder, f"decisions_{name}"), own)
+
     steps = [name for name in names if name.startswith("step")]
     evaluations = names[len(steps):]
     for step in range(len(steps)) if free else [0, *range(len(steps) - 1, 0, -1)]:
@@ -95,17 +112,19 @@ def dump(facts, config, framework, trainer_class, folder, whole, free=False):
             trainer.load_state(inputs.nested(state))
         if evaluations and step in (0, len(steps) - 1):
             # One that changes something shows in the step; at the last one there are sums as well.
-            given = inputs.nested(inputs.load(inputs.input_path(folder, evaluations[0])))
-            trainer.evaluate(given["batch"])
-        batch = inputs.load(inputs.input_path(folder, f"batch_{step:04d}"))
-        save(steps[step], record_step(trainer, framework, facts, config, batch, step))
+            own = inputs.nested(inputs.load(inputs.input_path(folder, evaluations[0])))
+            trainer.evaluate(own["batch"])
+        batch = given(steps[step], inputs.load(inputs.input_path(folder, f"batch_{step:04d}")))
+        keep(steps[step], record_step(trainer, framework, facts, config, batch, step))
     for name in evaluations:
-        given = inputs.nested(inputs.load(inputs.input_path(folder, name)))
-        trainer.load_state(trainer.state() | {"parameter": given["parameter"]})
-        found = trainer.evaluate(given["batch"])
-        found = (trainer.predict(given["batch"]), *found[1:])  # by which training ends
-        save(name, {f"evaluation/{name}": array
-                    for name, array in zip(facts.evaluation, found, strict=True)})
+        own = inputs.nested(inputs.load(inputs.input_path(folder, name)))
+        trainer.load_state(trainer.state() | {"parameter": own["parameter"]})
+        batch = given(name, own["batch"])
+        found = dict(zip(facts.evaluation, trainer.evaluate(batch), strict=True))
+        predicted = trainer.predict(batch)  # by which training ends
+        if not isinstance(predicted, dict):
+            predicted = {next(iter(found)): predicted}
+        keep(name, {f"evaluation/{n}": array for n, array in (found | predicted).items()})
     framework.stop()
     shutil.rmtree(whole, ignore_errors=True)
     os.rename(unfinished, whole)
@@ -124,6 +143,8 @@ def record_step(trainer, framework, facts, config, batch, step):
         f"activation/{name}": framework.to_canonical(points[name], point.role)
         for name, point in module.points(config).items()
     }
+    for name in filter(inputs.decides, tensors):
+        tensors[name] = tensors[name].astype(np.int64)
     specification = module.specification(config)
     tensors |= {
         f"gradient/{name}": framework.to_canonical(gradient, specification[name].role)

@@ -10,14 +10,15 @@ import pytest
 from benchmarks import (
     command,
     image_classification,
+    object_detection,
     recommendation,
     sentiment_analysis,
     speech_recognition,
     translation,
 )
 
-BENCHMARKS = (image_classification, recommendation, sentiment_analysis, speech_recognition,
-              translation)
+BENCHMARKS = (image_classification, object_detection, recommendation, sentiment_analysis,
+              speech_recognition, translation)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
@@ -109,11 +110,16 @@ def make_small(monkeypatch):
         translation.QUICK, num_layers=1, hidden_size=16, filter_size=8, eval_batch_size=2
     )
     monkeypatch.setitem(translation.SIZES, "quick", small)
+    monkeypatch.setattr(object_detection, "EVALUATED", 3)
 
 
 @pytest.mark.parametrize(
     ("benchmark", "argv", "names"),
     [
+        (object_detection, ["--measure=reader", "--batch_size=1"],
+         ["training batch", "test batch", "files, resized", "files"]),
+        (object_detection, ["--measure=evaluation", "--detections=5"],
+         ["pasting and run lengths", "box AP and mask AP"]),
         (recommendation, ["--batch_size=32"], ["ours", "peer"]),
         (sentiment_analysis, ["--batch_size=2"], ["ours", "peer"] * 2),
         (speech_recognition, ["--batch_size=2", "--frames=100"], ["ours", "peer"]),

@@ -28,7 +28,7 @@ def run(config):
     module = importlib.import_module(f"{config.application}.{config.framework}.train")
     parameters = benchmark.module(config.application, "parameters")
     initial = parameters.initial_parameters(config)
-    moving = [one for one in parameters.specification(config).values() if not one.trained]
+    moving = any(name.endswith("running_var") for name in parameters.specification(config))
     batches = benchmark.module(config.application, "data").batches(config, "train", 1)
 
     def trainer():
@@ -38,14 +38,12 @@ def run(config):
     if moving:
         found = {"4 twice": gap_of_twins(framework, trainer, batches.at, numbers[:4])}
         for name, share in SHARES.items():
-            parts = parts_of(numbers[: sum(share)], share)
-            if not share[-1]:
-                if not isinstance(batches.indices, Packed):  # images leave no process without any
-                    continue
-                parts[-1] = batches.indices.fillers[:1]
+            parts = parts_of(batches, numbers[: sum(share)], share)
+            if not len(parts[-1]):  # images leave no process without any
+                continue
             found[name] = gap_of_parts(framework, trainer, batches.at, parts, share)
     else:
-        found = {name: gap(framework, trainer, batches.at, numbers[: sum(share)], share)
+        found = {name: gap(framework, trainer, batches, numbers[: sum(share)], share)
                  for name, share in SHARES.items()}
     found["of a weight without gradient"] = without_gradient(framework, trainer())
     look = {"tensorflow": look_at_graph}.get(config.framework, look_at_messages)
@@ -67,9 +65,12 @@ def alone(framework):
         framework.world_size = size
 
 
-def parts_of(numbers, share):
-    """The numbers of each process."""
-    return np.split(numbers, np.cumsum(share)[:-1])
+def parts_of(batches, numbers, share):
+    """The numbers of each process; a filler where there would be none, if there are such."""
+    parts = np.split(numbers, np.cumsum(share)[:-1])
+    if not share[-1] and isinstance(batches.indices, Packed):
+        parts[-1] = batches.indices.fillers[:1]
+    return parts
 
 
 def trained(trainer, batch):
@@ -89,11 +90,12 @@ def greatest(found, expected, leave_out=()):
     ))  # fmt: skip
 
 
-def gap(framework, trainer, read, numbers, share):
+def gap(framework, trainer, batches, numbers, share):
     """How far steps of shares lead from those of one process that has the whole."""
-    found = trained(trainer, read(parts_of(numbers, share)[framework.rank()]))
+    part = parts_of(batches, numbers, share)[framework.rank()]
+    found = trained(trainer, batches.at(part))
     with alone(framework):
-        return greatest(found, trained(trainer, read(numbers)))
+        return greatest(found, trained(trainer, batches.at(numbers)))
 
 
 def gap_of_twins(framework, trainer, read, numbers):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import safetensors.numpy
 
-from common import check_log, checkpoint, run_folder
+from common import benchmark, check_log, checkpoint, run_folder
 from tests.cells import cell, script
 from tests.conftest import started
 
@@ -39,7 +39,10 @@ def quick(application, framework):
 
 def tiny(application, data):
     """The flags of the cells' small run, which no target ends.  data: --data_dir, or None."""
-    flags = ["--seed=1", "--target=1.1", *cell(application).TINY]
+    config = benchmark.module(application, "config").QUICK
+    names = benchmark.benchmark_of(application).quality(config).names
+    target = "1.1" if len(names) == 1 else ",".join(f"{name}=1.1" for name in names)
+    flags = ["--seed=1", f"--target={target}", *cell(application).TINY]
     return [*flags, f"--data_dir={data}"] if data else flags
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from common import checkpoint
+from common import checkpoint, trained
 from speech_recognition import data, quality, transcribe
 from tests import trainers
 from tests.speech_recognition import sounds
@@ -68,7 +68,7 @@ def test_what_is_refused_in_one_line(tmp_path, capsys, arguments, words):
     (tmp_path / "c.txt").write_text("WHAT IS SAID\n")
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:40])
     config = sounds.own("", **TINY)
-    names["run"] = save(tmp_path / "run", transcribe.expected_state(config))
+    names["run"] = save(tmp_path / "run", trained.expected_state(config))
     names["large"] = save(tmp_path / "large", conv_channels=1 << 16, hidden_size=1 << 16)
     names["other"] = save(tmp_path / "other", application="translation")
     names["wrong"] = save(tmp_path / "wrong", hidden_size=0)

@@ -68,12 +68,21 @@ class Trainer:
             array = compare.rounded(array, "BF16")
         return np.asarray(array, self.dtype)
 
+    def decided(self, name, meaning):
+        """int64 of the shape that its meaning begins with, what has no number being 2."""
+        axes = inputs.TYPED.match(meaning)[2].split(", ")
+        shape = [int(axis) if axis.isdigit() else getattr(self.config, axis, 2) for axis in axes]
+        return (100 * np.abs(drawn(name, shape))).astype(np.int64)
+
     def gradients(self, batch):
         weights = self.groups["parameter"]
         for name in self.statistics:
             weights[name] = weights[name] + self.dtype(1.0)
         points = {}
         for name, point in self.points.items():
+            if inputs.decides(f"activation/{name}"):
+                points[name] = self.decided(name, point.meaning)
+                continue
             shape = (*batch[point.places].shape, 3) if point.places else (2, 3)
             points[name] = self.computed(drawn(name, shape))
         gradients = {n: self.computed(drawn(n, weights[n].shape)) for n in self.trained}
@@ -96,9 +105,11 @@ class Trainer:
     def evaluate(self, batch):
         weights = self.groups["parameter"]
         moved = sum(float(np.sum(weights[name], dtype=np.float64)) for name in sorted(weights))
-        moved += sum(float(np.sum(batch[name])) for name in sorted(batch))
+        own = sorted(name for name in batch if not name.startswith("decision."))
+        moved += sum(float(np.sum(batch[name])) for name in own)
         return tuple(
-            np.arange(4) if text.startswith("int64") else self.computed(moved * drawn(name))
+            self.decided(name, text) if inputs.decides(f"evaluation/{name}")
+            else np.arange(4) if text.startswith("int64") else self.computed(moved * drawn(name))
             for name, text in self.evaluation.items()
         )
 

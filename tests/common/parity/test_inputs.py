@@ -64,8 +64,10 @@ def test_the_manifest_tells_of_every_tensor(application, precision, tmp_path):
     config = inputs.read_config(facts, folder)
     count = len(benchmark.module(application, "parity").evaluations(config))
     evaluations = [f"evaluation_{number:04d}" for number in range(count)]
+    forced = inputs.forced(facts, config, inputs.dumps(folder))
+    decisions = [f"decisions_{name}" for name in forced]
     assert list(manifest["inputs"]) == [
-        "parameters", "batch_0000", "state_0001", "batch_0001", *evaluations
+        "parameters", "batch_0000", "state_0001", "batch_0001", *evaluations, *decisions
     ]  # fmt: skip
     assert {f"{name}.safetensors" for name in manifest["inputs"]} == {
         path.name for path in (tmp_path / "inputs").iterdir()
@@ -81,6 +83,8 @@ def test_the_manifest_tells_of_every_tensor(application, precision, tmp_path):
                 decided = entry["dtype"].startswith("I")
                 assert decided or 2.0**-8 <= entry["tolerance"] <= 2.0**-5
                 assert not decided or entry["tolerance"] == compare.DECIDED
+            elif inputs.decides(entry["name"]):
+                assert entry["tolerance"] == compare.FLIPPED
             else:
                 assert entry["tolerance"] == facts.tolerances["fp32"][group]
     names = [entry["name"].partition("/") for entry in manifest["outputs"]["step_0001"]]

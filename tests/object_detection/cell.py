@@ -1,0 +1,50 @@
+"""What the shared tests need to know of object detection; tests/cells.py explains each."""
+
+import json
+import pathlib
+import shutil
+
+from object_detection import quick_data
+
+# Coefficients that float32 holds exactly, since PaddlePaddle keeps them so.
+TINY = ("--set=batch_size=8", "--set=eval_batch_size=5", "--set=num_classes=4",
+        "--set=pyramid_width=8", "--set=stem_width=8", "--set=widths=8,8,8", "--set=box_size=16",
+        "--set=mask_width=8", "--set=mask_layers=1", "--set=box_bins=3", "--set=mask_bins=4",
+        "--set=detections=5", "--set=momentum=0.875", "--set=anchor_beta=0.125",
+        "--set=mean_bgr=103,116,122.75", f"--set=weight_decay={2**-10}")  # fmt: skip
+RANDOM = ()
+FAULTS = (
+    (["--data_dir=/nowhere"], "/nowhere"),
+    (["--set=widhts=8"], "Did you mean widths"),
+    (["--set=widths=8,8"], "expected as many of each"),
+    (["--set=strides=4,8"], "expected (4, 8, 16, 32)"),
+    (["--set=anchor_low=0.8"], "expected anchor_high=0.7 or less"),
+    (["--set=rois_per_image=101"], "expected proposals=100 or less"),
+    (["--set=num_classes=5"], "expected 5"),
+)
+RELAY_GAP = 1e-9
+QUICK_GAP = 0.15
+
+
+def tiny_data(folder):
+    """Of the embedded pictures the first 40, and ten of its test."""
+    source = pathlib.Path(quick_data.ensure())
+    (folder / "annotations").mkdir()
+    for name, count in (("train2017", 40), ("val2017", 10)):
+        (folder / name).mkdir()
+        content = json.loads((source / "annotations" / f"instances_{name}.json").read_text())
+        content["images"] = content["images"][:count]
+        numbers = {image["id"] for image in content["images"]}
+        content["annotations"] = [one for one in content["annotations"]
+                                  if one["image_id"] in numbers]  # fmt: skip
+        for image in content["images"]:
+            shutil.copy(source / name / image["file_name"], folder / name)
+        text = json.dumps(content)
+        (folder / "annotations" / f"instances_{name}.json").write_text(text)
+
+
+def examples(config, batch):
+    """[(size, pixels, boxes, classes, masks, keys)] of a training batch's pictures."""
+    names = ("sizes", "images", "boxes", "classes", "masks", "anchor_keys", "roi_keys")
+    rows = zip(*(batch[name] for name in names))
+    return [tuple(array.tobytes() for array in row) for row in rows if row[3].any()]
