@@ -1,5 +1,7 @@
 """Trains Mask R-CNN in TensorFlow to the target box AP and mask AP."""
 
+import functools
+
 import tensorflow as tf
 
 from common.frameworks import tensorflow as framework
@@ -151,13 +153,22 @@ class Trainer:
 
 
 def _compiled(function, config, batch, *more):
-    """framework.compiled, for a batch as described or with decisions: see model.decided.
+    """framework.compiled, whatever decisions come with a batch: see model.decided.
 
-    batch, more: the description of the arguments.
+    batch, more: the description of the arguments, without decisions.
     """
-    plain = framework.compiled(function, config, [batch, *more])
-    told = framework.compiled(function, config)
-    return lambda given, *others: (told if given.keys() - batch else plain)(given, *others)
+
+    @functools.cache
+    def graph(decisions):
+        beside = {name: tf.TensorSpec([None] * rank, word) for name, word, rank in decisions}
+        return framework.compiled(function, config, [batch | beside, *more])
+
+    def call(given, *others):
+        decisions = {name: tensor for name, tensor in given.items() if name not in batch}
+        key = frozenset((name, x.dtype, x.shape.rank) for name, x in decisions.items())
+        return graph(key)(given, *others)
+
+    return call
 
 
 def main(config):
