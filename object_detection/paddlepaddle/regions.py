@@ -174,7 +174,7 @@ def propose(config, logits, deltas, anchors, sizes, counts, level_count, count):
         scores.append(own.masked_fill(~kept, -paddle.inf))
         places.append(order.masked_fill(~kept, -1))
         first += total
-    # What is missing comes last: it would win a tie with what is suppressed, which is as good.
+    # What is missing and what is suppressed have one score and one place, whichever comes first.
     scores, places = paddle.concat(scores, axis=1), paddle.concat(places, axis=1)
     order = scores.argsort(axis=1, descending=True, stable=True)[:, :count]
     return places.take_along_axis(order, 1)
