@@ -7,6 +7,7 @@ faster-coco-eval, whose numbers are pycocotools's.
 import functools
 import itertools
 import json
+import logging
 import os
 from dataclasses import dataclass
 
@@ -138,6 +139,8 @@ def average_precision(truth, results, kind):
     # Late: whoever reads logs imports this module, and another application's environment lacks it.
     from faster_coco_eval import COCO, COCOeval_faster
 
+    # Beside PaddlePaddle, which lets all loggers speak, it would tell of each step.
+    logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
     if not results:  # the library refuses an empty list
         return 0.0
     truth = COCO(truth)

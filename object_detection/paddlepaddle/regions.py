@@ -262,9 +262,10 @@ def mask_targets(config, masks, matches, boxes):
     instance = paddle.arange(batch)[:, None] * rows_of + matches  # [B, M]
     rows = (instance * height)[..., None] + rows.flatten(2)  # [B, M, 4 P]
     # Whole rows, then whole columns of them: single bytes take thirty times as long.
-    lines = masks.flatten(0, 2)[rows].flatten(0, 1)  # [B M, 4 P, W / 8]
+    masks = masks.flatten(0, 2).astype("int32")  # many kernels take no uint8
+    lines = masks[rows].flatten(0, 1)  # [B M, 4 P, W / 8]
     lines = rows_at(lines.transpose([0, 2, 1]), columns // 8)  # [B M, 4 P columns, 4 P rows]
-    places = (columns % 8).astype("uint8")[:, :, None]
+    places = (columns % 8).astype("int32")[:, :, None]
     bits = (lines & (paddle.ones_like(places) << places)).astype("bool").astype(dtype())
     means = bits * column_weights.flatten(0, 1)[:, :, None]
     means = means.unflatten(1, (bins, 4)).sum(2)  # [B M, P, 4 P]

@@ -76,7 +76,7 @@ class Trainer:
         loss, means = framework.mean_gradients(
             lambda: self.differentiate(batch, ignore),
             self.weights,
-            pictures(batch).sum(),  # by them a process weighs
+            pictures(batch).sum().astype(framework.dtype()),  # by them a process weighs
         )
         with paddle.no_grad():
             self.update(means, rate)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 
 import numpy as np
@@ -61,6 +62,14 @@ def test_perfect_detections(folder):
     assert own.met(values, own.targets("bbox=0.377,segm=0.339"))
     [one] = [one for record in found for one in record if one.number == 20]
     assert np.allclose(one.boxes, [[10, 20, 30, 15], [40, 5, 20, 20]], atol=1e-4)
+
+
+def test_the_library_is_quiet(folder, caplog):
+    """Also where a framework has set the root logger's level, as PaddlePaddle does."""
+    config = prepared(folder)
+    with caplog.at_level(logging.INFO):
+        quality.score(config, records(config, PERFECT))
+    assert not caplog.records
 
 
 def test_values_by_hand(folder):
