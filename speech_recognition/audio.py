@@ -21,8 +21,13 @@ def opened(path, own=False):
     """
     try:
         with open_regular(path, own=own) as file:
-            if file.read(4) not in MAGICS:
+            magic, size = file.read(4), int.from_bytes(file.read(4), "little")
+            if magic not in MAGICS:
                 raise UserError(f"{path}: neither FLAC nor WAV. Fetch or convert it again.")
+            missing = 8 + size - os.fstat(file.fileno()).st_size
+            if magic == b"RIFF" and missing > 0:  # which the library passes over
+                raise UserError(f"{path}: damaged sound (its header says {missing:,} bytes more). "
+                                "Fetch or convert it again.")
             os.lseek(file.fileno(), 0, os.SEEK_SET)  # the library reads the descriptor
             with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
                 check(path, sound)
@@ -38,7 +43,9 @@ def opened(path, own=False):
 
 def check(path, sound):
     """Raises UserError for a header that says other than 16 kHz, mono, PCM, 1 to MAX_SECONDS."""
-    if (sound.samplerate, sound.channels) != (SAMPLE_RATE, 1) or "PCM_" not in sound.subtype:
+    if (sound.samplerate, sound.channels) != (SAMPLE_RATE, 1) or (
+        not sound.subtype.startswith("PCM_")  # as NMS_ADPCM_16 does not
+    ):
         raise UserError(
             f"{path}: {sound.samplerate:,} Hz, channels: {sound.channels}, {sound.subtype}. "
             f"Expected {SAMPLE_RATE:,} Hz, one channel, PCM: sox IN -r 16000 -c 1 -b 16 OUT.flac"

@@ -142,6 +142,8 @@ def check(config):
         raise UserError(
             f"tempo_low={config.tempo_low}, tempo_high={config.tempo_high}: expected 0.5 to 2."
         )
+    if not config.momentum:
+        raise UserError("momentum=0.0: expected above 0, for Nesterov's.")
     return config
 
 

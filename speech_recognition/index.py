@@ -29,6 +29,8 @@ SUBSETS = {
     "test": ("dev-clean", "dev-other"),
 }
 FLAC, TRANSCRIPTS = ".flac", ".trans.txt"
+MAX_TEXT = 1 << 24       # bytes of a chapter's transcripts; LibriSpeech's have some thousand
+MAX_LABELS = 50 * audio.MAX_SECONDS  # of an utterance: as many as the network's output steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,10 @@ def read_text(path):
     """str: a file of transcripts.  Raises UserError."""
     try:
         with open_regular(path, own=True) as opened:
-            return opened.read().decode()
+            content = opened.read(MAX_TEXT + 1)
+        if len(content) > MAX_TEXT:
+            raise UserError(f"{path}: longer than {MAX_TEXT:,} bytes. Fetch it again.")
+        return content.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 ({error.reason}). Fetch it again.") from None
 
@@ -186,9 +191,11 @@ def transcripts_of(data_dir, chapter):
         if not line.strip():
             continue
         utterance, _, text = line.strip().partition(" ")
+        labels, _ = alphabet.encode(text)
         fault = ("has a second transcript" if utterance in texts
                  else "has no .flac" if utterance not in chapter.sizes
-                 else "has no letter of the alphabet" if not len(alphabet.encode(text)[0])
+                 else "has no letter of the alphabet" if not alphabet.decode(labels).strip()
+                 else f"has more than {MAX_LABELS:,} letters" if len(labels) > MAX_LABELS
                  else "")
         if fault:
             raise UserError(f"{path}:{number}: {utterance[:40]!r} {fault}. Expected ID TEXT. "

@@ -12,11 +12,14 @@ import importlib
 import os
 import sys
 
+import numpy as np
+
 from common import checkpoint, options, run_folder
 from common.command import FRAMEWORKS
 from common.errors import UserError, told
 from speech_recognition import audio, config, data, features
-from speech_recognition.parameters import initial_parameters
+from speech_recognition.benchmark import BENCHMARK
+from speech_recognition.parameters import specification
 from speech_recognition.quality import text
 
 USAGE = "usage: python -m speech_recognition.transcribe FRAMEWORK CHECKPOINT FILE..."
@@ -34,16 +37,32 @@ def run(framework_name="", path="", *files):
     path = newest(path)
     trained = config_of(path)
     sounds = [audio.read_audio(file) for file in files]  # all, before the framework starts
-    framework = importlib.import_module(f"common.frameworks.{framework_name}")
+    parameters = checkpoint.load(path, expected_state(trained))["parameter"]
+    try:
+        framework = importlib.import_module(f"common.frameworks.{framework_name}")
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name}: not in this Python. Start it by common/in_environment.sh "
+                        f"speech_recognition {framework_name}.") from None
     framework.start(trained)
     train = importlib.import_module(f"speech_recognition.{framework_name}.train")
-    trainer = train.Trainer(trained, initial_parameters(trained))
-    trainer.load_state(checkpoint.load(path, trainer.state()))
+    trainer = train.Trainer(trained, parameters)
     for samples in sounds:
         spectrogram = features.spectrogram(samples)
         batch = data.padded(trained, [spectrogram], [[]], len(spectrogram), 1)
         print(text(trainer.predict(batch)[0]), flush=True)
     return 0
+
+
+def expected_state(trained):
+    """What a checkpoint of this config holds: arrays of the right shapes, which take no memory.
+
+    So that a file that speaks of a network larger than its own is refused before one is made.
+    """
+    zeros = {name: np.broadcast_to(np.float32(0.0), parameter.shape)
+             for name, parameter in specification(trained).items()}
+    weights = {name: zeros[name] for name, parameter in specification(trained).items()
+               if parameter.trained}
+    return {"parameter": zeros} | dict.fromkeys(BENCHMARK.optimizer_sums, weights)
 
 
 def newest(path):
@@ -56,7 +75,10 @@ def newest(path):
 
 
 def config_of(path):
-    """The config of the run that wrote a checkpoint, for one CPU process.  Raises UserError."""
+    """The config of the run that wrote a checkpoint, for one CPU process of any framework.
+
+    Raises UserError.
+    """
     fields = checkpoint.read_position(path)["config"]
     if fields.get("application") != "speech_recognition":
         raise UserError(f"{path}: a checkpoint of {fields.get('application')!r}. "
@@ -65,7 +87,9 @@ def config_of(path):
         found = config.check(options.from_json(config.Config, fields))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    return dataclasses.replace(found, device="cpu", precision="fp32", compile=False)
+    return dataclasses.replace(
+        found, device="cpu", precision="fp32", compile=False, recurrence="auto"
+    )
 
 
 if __name__ == "__main__":

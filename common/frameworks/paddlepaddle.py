@@ -8,6 +8,7 @@ import functools
 import os
 import pathlib
 import resource
+import signal
 
 import numpy as np
 
@@ -39,6 +40,9 @@ for _name, _value in _settings().items():
 with quiet():
     import paddle
     from paddle import distributed
+
+# Its import takes SIGTERM from Python, whose handler lets a run clear up: see errors.told.
+signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 DTYPES = {"fp32": "float32", "tf32": "float32", "bf16": "float32", "fp64": "float64"}
 

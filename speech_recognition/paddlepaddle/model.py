@@ -20,7 +20,7 @@ from speech_recognition.parameters import layer_plan
 class BatchNorm(nn.Layer):
     """Batch normalisation per channel, over the steps that exist of this process's part.
 
-    The moving variance is the unbiased one, n / (n - 1), as in the reference.
+    The moving variance is the unbiased one, n / (n - 1), as in the reference; of one step 0.
     """
 
     def __init__(self, channels, config):
@@ -49,7 +49,7 @@ class BatchNorm(nn.Layer):
             # Over the rows first: in one go PaddlePaddle's sum loses two digits.
             var = x.square().flatten(0, -3).sum(0).sum(0) / count  # [C]
             with paddle.no_grad():
-                unbiased = var * (count / (count - 1.0))
+                unbiased = var * (count / (count - 1.0).clamp(min=1.0))
                 for statistic, new in ((self.running_mean, mean), (self.running_var, unbiased)):
                     paddle.assign(statistic.lerp(new, 1.0 - self.momentum), statistic)
         scale = self.weight * (var + self.epsilon).rsqrt()

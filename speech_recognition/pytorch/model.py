@@ -20,7 +20,7 @@ from speech_recognition.parameters import layer_plan
 class BatchNorm(nn.Module):
     """Batch normalisation per channel, over the steps that exist of this process's part.
 
-    The moving variance is the unbiased one, n / (n - 1), as in the reference.
+    The moving variance is the unbiased one, n / (n - 1), as in the reference; of one step 0.
     """
 
     def __init__(self, channels, config):
@@ -48,7 +48,8 @@ class BatchNorm(nn.Module):
             var = x.square().flatten(0, -2).sum(0) / count  # [C]
             with torch.no_grad():
                 self.running_mean.lerp_(mean, 1.0 - self.momentum)
-                self.running_var.lerp_(var * (count / (count - 1.0)), 1.0 - self.momentum)
+                unbiased = var * (count / (count - 1.0).clamp(min=1.0))
+                self.running_var.lerp_(unbiased, 1.0 - self.momentum)
         scale = self.weight * (var + self.epsilon).rsqrt()
         return torch.addcmul(self.bias * exists, x, scale)
 

@@ -19,7 +19,7 @@ from speech_recognition.parameters import layer_plan
 class BatchNorm(tf.Module):
     """Batch normalisation per channel, over the steps that exist of this process's part.
 
-    The moving variance is the unbiased one, n / (n - 1), as in the reference.
+    The moving variance is the unbiased one, n / (n - 1), as in the reference; of one step 0.
     """
 
     def __init__(self, channels, config):
@@ -47,7 +47,7 @@ class BatchNorm(tf.Module):
             var = tf.reduce_sum(_over_rows(tf.square(x)), 0) / count  # [C]
             for running, value in (
                 (self.running_mean, mean),
-                (self.running_var, var * (count / (count - 1.0))),
+                (self.running_var, var * (count / tf.maximum(count - 1.0, 1.0))),
             ):
                 running.assign_add((1.0 - self.momentum) * (value - running))
         scale = self.weight * tf.math.rsqrt(var + self.epsilon)
@@ -346,7 +346,7 @@ def _ctc_losses(log_probabilities, labels, lengths, num_labels):
     behind = places - 2 * num_labels[:, None]
     is_end = (behind == 0) | (behind == -1)
     sums = tf.reduce_logsumexp(tf.where(is_end, sums, NEVER), axis=1)
-    return tf.where(sums > NEVER / 2.0, -sums, 0.0)
+    return tf.where(~(sums <= NEVER / 2.0), -sums, 0.0)  # NaN stays
 
 
 def _later(x, count, first):

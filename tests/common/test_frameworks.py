@@ -1,6 +1,8 @@
 """Inside each framework: where the axes of a canonical array lie, and the way there and back."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,3 +64,19 @@ def test_no_secret_of_the_environment_is_described(framework, monkeypatch):
     facts = framework.describe()
     assert "secret" not in json.dumps(facts)
     assert facts["environment"]["OMP_PROC_BIND"] == "close"
+
+
+def test_sigterm_lets_a_run_clear_up(framework):
+    """Whatever the framework's import did to it."""
+    code = f"""
+import os, signal, sys, time
+from common.errors import told
+def body():
+    import {framework.__name__}
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+sys.exit(told(body))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "error: interrupted."

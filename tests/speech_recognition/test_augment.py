@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from speech_recognition import augment, quick_data
@@ -101,9 +101,14 @@ def plain_tempo(samples, tempo):
 
 
 @settings(max_examples=8)
+@pytest.mark.parametrize("share", [1.0, 0.002])
 @given(st.integers(0, 10**6), st.integers(1, 6000), tempos)
-def test_tempo_is_that_of_a_plain_loop(seed, length, tempo):
-    samples = np.random.default_rng(seed).integers(-32768, 32768, length).astype(np.int16)
+@example(1, 6000, 0.855)
+def test_tempo_is_that_of_a_plain_loop(share, seed, length, tempo):
+    """Noise; and clicks in silence, where the first place of all that are tried fits best."""
+    rng = np.random.default_rng(seed)
+    samples = rng.integers(-32768, 32768, length).astype(np.int16)
+    samples[rng.random(length) >= share] = 0
     expected = plain_tempo(samples, tempo)
     assert np.abs(augment.change_tempo(samples, tempo) - expected).max() < 1e-6
 

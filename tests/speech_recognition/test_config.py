@@ -113,7 +113,8 @@ def test_losses_are_infinite_where_labels_and_blanks_between_equals_do_not_fit(
      ({"recurrence": "cudnn"}, "one of auto, plain, fused"),
      ({"tempo_low": 1.2}, "tempo_low=1.2: expected tempo_high=1.15 or less"),
      ({"gain_low": 9.0}, "gain_low=9.0: expected gain_high=8.0 or less"),
-     ({"tempo_low": 0.4}, "expected 0.5 to 2")],
+     ({"tempo_low": 0.4}, "expected 0.5 to 2"),
+     ({"momentum": 0.0}, "momentum=0.0: expected above 0")],
 )  # fmt: skip
 def test_numbers_that_do_not_fit_are_refused(change, words):
     with pytest.raises(UserError, match=words):

@@ -47,10 +47,12 @@ def test_utterances_come_by_duration(folder, capsys):
 
 
 def test_equal_durations_keep_the_order_of_their_names(tmp_path):
-    texts = [(0.5, word) for word in ("ONE", "TWO", "THREE", "FOUR")]
-    sounds.write(tmp_path, {"train-clean-100": {"2-1": texts[:2], "10-1": texts[2:]}} | sounds.DEV)
+    words = [f"A{'B' * number}" for number in range(40)]  # a few are sorted stably in any case
+    texts = [(0.5 - number % 2 / 10, word) for number, word in enumerate(words)]
+    chapters = {"2-1": texts[20:], "10-1": texts[:20]}
+    sounds.write(tmp_path, {"train-clean-100": chapters} | sounds.DEV)
     train = index.load(prepared(tmp_path), "train")
-    assert [train.transcript(n) for n in range(4)] == ["THREE", "FOUR", "ONE", "TWO"]
+    assert [train.transcript(n) for n in range(40)] == words[1::2] + words[::2]
 
 
 def test_counts(folder):
@@ -164,6 +166,8 @@ def test_what_is_no_librispeech(tmp_path):
         ("19-198-0000 A\n19-198-0001\n", ":2: '19-198-0001' has no letter of the alphabet"),
         ("19-198-0000 A\n19-198-0001  \n", ":2: '19-198-0001' has no letter"),
         ("19-198-0000 A\n19-198-0001 1234\n", ":2: '19-198-0001' has no letter"),
+        ("19-198-0000 A\n19-198-0001 1 2\n", ":2: '19-198-0001' has no letter"),
+        ("19-198-0000 A\n19-198-0001 " + "AB " * 1001, ":2: '19-198-0001' has more than 3,000 l"),
         ("19-198-0000 A\n19-198-0000 B\n", ":2: '19-198-0000' has a second transcript"),
         ("19-198-0000 A\n19-198-0001 \xff\n", ": not UTF-8"),
         ("\n", ": '19-198-0000' has no transcript"),
@@ -174,6 +178,11 @@ def test_transcripts_that_do_not_fit(folder, text, match):
     path = chapter(folder, "19-198") / "19-198.trans.txt"
     path.write_bytes(text.encode("latin-1"))
     fails(r"train-clean-100/19/198/19-198\.trans\.txt" + match, folder)
+
+
+def test_transcripts_without_end_take_no_memory(folder):
+    os.truncate(chapter(folder, "19-198") / "19-198.trans.txt", 1 << 40)
+    fails(r"19-198\.trans\.txt: longer than 16,777,216 bytes", folder)
 
 
 def test_a_chapter_has_one_file_of_transcripts(folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from speech_recognition import parameters, parity
+from speech_recognition import data, features, parameters, parity
 from speech_recognition.benchmark import infinite_losses
 from speech_recognition.config import QUICK
 from tests.speech_recognition import formulas
@@ -198,3 +198,30 @@ def test_a_batch_of_no_utterance_gives_numbers(make, framework):
     assert loss == 0.0
     assert all(not gradient.any() for gradient in gradients.values())
     assert all(np.isfinite(array).all() for array in trainer.state()["parameter"].values())
+
+
+@pytest.mark.parametrize("name", ["convolutions.0.weight", "layers.0.hidden_weight", "norm.bias",
+                                  "output.weight"])
+def test_a_loss_that_is_no_number_stays_none(make, framework, name):
+    """Or a run that has diverged would look like one of infinite losses, and go on."""
+    trainer = make()
+    state = trainer.state()
+    state["parameter"][name].flat[0] = np.nan
+    trainer.load_state(state)
+    assert np.isnan(look(trainer, framework, batch_of())[0])
+
+
+def test_a_single_step_leaves_the_statistics_numbers(make, framework):
+    """One utterance of 0.3 s, alone: a variance over one less would be 0 / 0."""
+    trainer = make()
+    spectrogram = np.random.default_rng(1).standard_normal((features.MIN_FRAMES, 161), np.float32)
+    batch = data.padded(SMALL, [spectrogram], [[3]], features.MIN_FRAMES, 1)
+    assert batch["steps"] == 1
+    before = trainer.state()["parameter"]
+    look(trainer, framework, batch)
+    after = trainer.state()["parameter"]
+    for name, array in after.items():
+        assert np.isfinite(array).all(), name
+    np.testing.assert_allclose(
+        after["norm.running_var"], 0.9 * before["norm.running_var"], rtol=1e-12
+    )

@@ -34,7 +34,7 @@ def test_each_file_is_heard_as_a_batch_of_its_own(framework, folder, tmp_path, c
     assert all(expected) and len(set(expected)) == 2
     state = trainer.state()
     # What the run began with is not what its checkpoint holds.
-    run = save(tmp_path / "run", state, seed=config.seed + 1)
+    run = save(tmp_path / "run", state, seed=config.seed + 1, recurrence="fused")
     index = data.index.load(config, "test")
     paths = [str(folder / index.path(int(number[0]))) for number in numbers]
     for path in (run, checkpoint.path(f"{run}/checkpoint", 3)):
@@ -52,6 +52,10 @@ def test_each_file_is_heard_as_a_batch_of_its_own(framework, folder, tmp_path, c
         (["pytorch", "{sound}", "{sound}"], "a.wav: damaged"),
         (["pytorch", "{other}", "{sound}"], "a checkpoint of 'translation'"),
         (["pytorch", "{wrong}", "{sound}"], "hidden_size=0: expected 1 or more"),
+        # Before its arrays are made.
+        (["pytorch", "{large}", "{sound}"], "holds another model: parameter/convolutions.0.bias is "
+                                            "nothing, this run has (65536,)"),
+        (["pytorch", "{run}", "{sound}"], "torch: not in this Python. Start it by common/in_env"),
         (["pytorch", "{run}", "{sound}", "{tmp}/b.wav"], "b.wav: no such file"),
         (["pytorch", "{run}", "{sound}", "{fast}"], "44,100 Hz, channels: 2, PCM_16. Expected"),
         (["pytorch", "{run}", "{text}"], "c.txt: neither FLAC nor WAV"),
@@ -65,7 +69,9 @@ def test_what_is_refused_in_one_line(tmp_path, capsys, arguments, words):
     soundfile.write(names["fast"], np.zeros((999, 2)), 44100)
     (tmp_path / "c.txt").write_text("WHAT IS SAID\n")
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:40])
-    names["run"] = save(tmp_path / "run")
+    config = sounds.own("", **TINY)
+    names["run"] = save(tmp_path / "run", transcribe.expected_state(config))
+    names["large"] = save(tmp_path / "large", conv_channels=1 << 16, hidden_size=1 << 16)
     names["other"] = save(tmp_path / "other", application="translation")
     names["wrong"] = save(tmp_path / "wrong", hidden_size=0)
     assert transcribe.main([part.format(**names) for part in arguments]) == 1

@@ -234,7 +234,7 @@ class InfiniteLossesAreNoUtterances:
 class InfiniteLossesStay:
     edits = {"model": [{
         "pytorch": ("zero_infinity=True", "zero_infinity=False"),
-        "tensorflow": ("tf.where(sums > NEVER / 2.0, -sums, 0.0)", "-sums"),
+        "tensorflow": ("tf.where(~(sums <= NEVER / 2.0), -sums, 0.0)", "-sums"),
         "paddlepaddle": ("losses * (lengths > 0).astype(losses.dtype)",
                          'paddle.where(losses > 0.0, losses, losses + float("inf"))'),
     }]}  # fmt: skip
@@ -256,7 +256,11 @@ class StatisticsMomentum:
 
 
 class BiasedMovingVariance:
-    edits = {"model": [("(count / (count - 1.0))", "1.0")]}
+    edits = {"model": [{
+        "pytorch": ("(count / (count - 1.0).clamp(min=1.0))", "1.0"),
+        "tensorflow": ("(count / tf.maximum(count - 1.0, 1.0))", "1.0"),
+        "paddlepaddle": ("(count / (count - 1.0).clamp(min=1.0))", "1.0"),
+    }]}
 
 
 # ---- the optimizer
