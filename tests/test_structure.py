@@ -296,7 +296,8 @@ FLOORS = {
     # PyTorch writes the recurrent steps into place, TensorFlow scans, PaddlePaddle keeps lists; and
     # its convolution on the CPU is its own.
     "speech_recognition/model.py": (52, 67, 49),
-    "speech_recognition/train.py": (77, 80, 71),
+    # PaddlePaddle's own norm of all gradients is too short in float32.
+    "speech_recognition/train.py": (77, 78, 71),
     "translation/model.py": (74, 84, 72),
     "translation/train.py": (78, 84, 80),
     # PyTorch and PaddlePaddle send gradients in packs by hand; TensorFlow does so itself.

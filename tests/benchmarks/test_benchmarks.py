@@ -12,10 +12,12 @@ from benchmarks import (
     image_classification,
     recommendation,
     sentiment_analysis,
+    speech_recognition,
     translation,
 )
 
-BENCHMARKS = (image_classification, recommendation, sentiment_analysis, translation)
+BENCHMARKS = (image_classification, recommendation, sentiment_analysis, speech_recognition,
+              translation)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
@@ -45,9 +47,11 @@ def test_faults_of_the_user_are_one_line(benchmark, argv, words, capsys, monkeyp
         (image_classification, ["tensorflow", "--measure=reader"], "Say pytorch."),
         (recommendation, ["tensorflow", "--peer=recbole"], "it runs in pytorch"),
         (recommendation, ["pytorch", "--peer=recbole", "--compile"], "it runs in pytorch"),
+        (speech_recognition, ["pytorch", "--frames=460"], "expected a multiple of 50"),
+        (speech_recognition, ["pytorch", "--measure=reader", "--compile"], "without a framework"),
     ],
 )
-def test_peers_that_only_pytorch_has(benchmark, argv, words):
+def test_what_a_benchmark_lacks_is_one_line(benchmark, argv, words):
     with pytest.raises(command.UserError, match=words):
         benchmark.main(argv)
 
@@ -98,6 +102,10 @@ def make_small(monkeypatch):
     )
     monkeypatch.setattr(sentiment_analysis, "REFERENCE", small)
     small = dataclasses.replace(
+        speech_recognition.REFERENCE, conv_channels=2, num_layers=2, hidden_size=4
+    )
+    monkeypatch.setattr(speech_recognition, "REFERENCE", small)
+    small = dataclasses.replace(
         translation.QUICK, num_layers=1, hidden_size=16, filter_size=8, eval_batch_size=2
     )
     monkeypatch.setitem(translation.SIZES, "quick", small)
@@ -108,6 +116,12 @@ def make_small(monkeypatch):
     [
         (recommendation, ["--batch_size=32"], ["ours", "peer"]),
         (sentiment_analysis, ["--batch_size=2"], ["ours", "peer"] * 2),
+        (speech_recognition, ["--batch_size=2", "--frames=100"], ["ours", "peer"]),
+        (
+            speech_recognition,
+            ["--batch_size=2", "--measure=reader"],
+            ["training batch", "test batch", "files, tempo and gain", "files"],
+        ),
         (translation, ["--size=quick", "--measure=decoding"], ["greedy", "4 beams"]),
     ],
 )

@@ -1,13 +1,14 @@
 """Each application's Trainer inside each framework: where it starts, and what bfloat16 touches."""
 
 import dataclasses
-import importlib
 import re
 
 import numpy as np
 import pytest
 
 from common import benchmark
+from common.errors import UserError
+from tests import trainers
 from tests.cells import APPLICATIONS
 from tests.speech_recognition import formulas
 from translation.formulas import smoothed_label
@@ -15,12 +16,11 @@ from translation.formulas import smoothed_label
 
 def started(application, framework, **changes):
     """(the module train, a config of the quick profile with its counts, a batch of training)."""
-    name = framework.__name__.rpartition(".")[2]
     profile = benchmark.module(application, "config").QUICK
     config = dataclasses.replace(profile, application=application, **changes)
     config, (batch,) = benchmark.module(application, "parity").training(config, 1)
     framework.start(config)
-    return importlib.import_module(f"{application}.{name}.train"), config, batch
+    return trainers.train_module(application, framework), config, batch
 
 
 class Begun(Exception):
@@ -132,3 +132,42 @@ def test_bfloat16_ends_before_the_loss(application, framework):
         if name.endswith("shortcut_norm"):
             normed = framework.to_canonical(point, "activation")
             assert abs(normed.mean(axis=(0, 2, 3), dtype=np.float64)).max() < 1e-3, name
+
+
+# What makes a few steps of the quick profile quick.
+SMALL = {
+    "image_classification": {"image_size": 32, "resize_size": 32, "warmup_epochs": 0.01},
+    "recommendation": {},
+    "sentiment_analysis": {},
+    "speech_recognition": {
+        "batch_size": 5, "conv_channels": 4, "hidden_size": 16, "frame_step": 25,
+    },
+    "translation": {
+        "vocabulary_size": 30, "hidden_size": 16, "filter_size": 24, "num_heads": 2,
+        "num_layers": 2, "dropout": 0.0, "learning_rate": 0.5, "warmup_steps": 3,
+        "extra_decode_length": 6,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_bfloat16_stays_near_float32(application, framework):
+    profile = benchmark.module(application, "config").QUICK
+    config = dataclasses.replace(profile, seed=1, **SMALL[application])
+    parity = benchmark.module(application, "parity")
+    config, batches = parity.training(config, 4)
+    evaluation = parity.evaluations(config)[0][1]
+    full = trainers.started(application, framework, config)
+    expected, shape = trainers.losses(full, framework, batches), full.predict(evaluation).shape
+    half_config = dataclasses.replace(config, precision="bf16")
+    if framework.__name__.endswith("paddlepaddle"):
+        with pytest.raises(UserError, match="bfloat16 on GPUs alone"):
+            trainers.started(application, framework, half_config)
+        return
+    half = trainers.started(application, framework, half_config)
+    found = trainers.losses(half, framework, batches)
+    print(application, np.abs(found - expected).max() / expected.max())
+    assert np.abs(found - expected).max() < 0.1 * expected.max()
+    assert (found != expected).any()  # it did compute otherwise
+    assert all(a.dtype == np.float32 for a in half.state()["parameter"].values())
+    assert half.predict(evaluation).shape == shape

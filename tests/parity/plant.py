@@ -24,6 +24,7 @@ one under FRAMEWORK.
 import importlib
 import os
 import sys
+from unittest import mock
 
 from common import benchmark
 from common.command import FRAMEWORKS
@@ -45,7 +46,8 @@ def main(application, framework_name, *folders):
         to_record = record.lead if framework_name == LEADER else record.record
         if runs(framework_name, config.precision):
             to_record(facts, config, module.framework, module.Trainer, folder, framework_name)
-        for framework, own_kind, fault, _ in cases(application):
+        dumps = inputs.dumps(folder)
+        for framework, own_kind, fault, place in cases(application):
             if (framework, own_kind) == (framework_name, kind):
                 own = module
                 if hasattr(fault, "edits"):
@@ -53,7 +55,19 @@ def main(application, framework_name, *folders):
                 parts = {"operators": operators}
                 trainer = type(fault.__name__, (fault, own.Trainer), parts)
                 name = recorded_as(framework, fault)
-                record.record(facts, config, module.framework, trainer, folder, name)
+                kept = needed(dumps, fault, place)
+                with mock.patch.object(inputs, "dumps", return_value=kept):
+                    record.record(facts, config, module.framework, trainer, folder, name)
+
+
+def needed(dumps, fault, place):
+    """Those of a record's dumps that tell where a fault is named: what comes behind takes most of
+    the time.  One that evaluates otherwise may show in the step that comes after.
+    """
+    if place[0] not in ("initial", "step_0000"):
+        return dumps
+    return [name for name in dumps if name in ("initial", "step_0000")
+            or (name.startswith("evaluation") and hasattr(fault, "evaluate"))]
 
 
 def settings_of(application):

@@ -1,13 +1,12 @@
 """Inside each framework: Adam by its formula, dense; gradients; scores; a step from anywhere."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
 
-from recommendation import parameters
 from recommendation.config import QUICK
+from tests import trainers
 
 SMALL = dataclasses.replace(
     QUICK, seed=1, precision="fp64", num_users=7, num_items=9, num_ratings=70, mf_size=3,
@@ -26,17 +25,12 @@ def batch_of(rng, size=20):
 @pytest.fixture(scope="module")
 def make(framework):
     """Makes a Trainer of this session's framework, in float64."""
-    framework.start(SMALL)
-    name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"recommendation.{name}.train")
-    return lambda config=SMALL: module.Trainer(config, parameters.initial_parameters(config))
+    return lambda config=SMALL: trainers.started("recommendation", framework, config)
 
 
 def gradients_of(trainer, framework, batch):
     """{name: array}, canonical."""
-    _, _, gradients = trainer.gradients(framework.put(batch))
-    specification = parameters.specification(SMALL)
-    return {n: framework.to_canonical(g, specification[n].role) for n, g in gradients.items()}
+    return trainers.look(trainer, framework, batch)[2]
 
 
 def test_adam_is_that_of_the_paper_on_every_row(make, framework):

@@ -1,7 +1,6 @@
 """The network in each framework against one written out in numpy, a review at a time."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from common.parameters import draw
 from sentiment_analysis import data
 from sentiment_analysis.config import REFERENCE
 from sentiment_analysis.parameters import initial_parameters, specification
+from tests import trainers
 
 CONFIG = dataclasses.replace(
     REFERENCE, seed=1, precision="fp64", vocabulary_size=30, embedding_size=5, num_filters=6,
@@ -21,10 +21,7 @@ LENGTHS = (1, 2, 3, 4, 5, 8, 61, 17)
 
 @pytest.fixture(scope="module")
 def trainer(framework):
-    framework.start(CONFIG)
-    name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"sentiment_analysis.{name}.train")
-    return module.Trainer(CONFIG, parameters())
+    return trainers.started("sentiment_analysis", framework, CONFIG, parameters())
 
 
 def parameters():
@@ -146,12 +143,9 @@ def test_adam_by_hand_and_rows_of_absent_words_stay(framework, trainer):
 
 
 def test_the_reference_network_holds_every_parameter(framework):
-    framework.start(dataclasses.replace(REFERENCE, seed=1))
-    name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"sentiment_analysis.{name}.train")
     config = dataclasses.replace(REFERENCE, seed=1)
     values = initial_parameters(config)
-    state = module.Trainer(config, values).state()
+    state = trainers.started("sentiment_analysis", framework, config).state()
     assert sum(array.size for array in state["parameter"].values()) == 12_616_706
     for part in ("first_moment", "second_moment"):
         assert state[part].keys() == values.keys()
@@ -164,9 +158,7 @@ def test_one_graph_serves_batches_of_every_shape(framework):
     if not framework.__name__.endswith("tensorflow"):
         pytest.skip("PyTorch and PaddlePaddle build no graph without --compile")
     config = dataclasses.replace(CONFIG, precision="fp32")
-    framework.start(config)
-    module = importlib.import_module("sentiment_analysis.tensorflow.train")
-    trainer = module.Trainer(config, initial_parameters(config))
+    trainer = trainers.started("sentiment_analysis", framework, config)
     for longest in (5, 30, 61, 100, 200, 300):
         batch = packed(reviews((1, 2, longest, longest // 2)))
         trainer.train_step(batch, 0)

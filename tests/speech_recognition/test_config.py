@@ -80,6 +80,19 @@ def test_the_rate_is_divided_after_each_epoch(profile, last_of_the_first, rate):
     assert config.learning_rate(profile, 9 * steps) == pytest.approx(rate / 1.1**9)
 
 
+@pytest.mark.parametrize(
+    ("profile", "numbers"),
+    [(REFERENCE, (5, 3e-4, 200.0, 10, 23.0)), (V05, (8, 1e-4, 400.0, 10, 23.0))],
+)
+def test_numbers_of_the_reference(profile, numbers):
+    """params.py of May 2018 and of the tag v0.5."""
+    assert numbers == (profile.batch_size, profile.learning_rate, profile.clip_norm,
+                       profile.num_epochs, profile.target)
+    assert (profile.momentum, profile.anneal, profile.order) == (0.9, 1.1, "ascending")
+    assert (profile.batch_norm_momentum, profile.batch_norm_epsilon) == (0.9, 1e-5)
+    assert (profile.augment, profile.beam_size, profile.evaluate_every_epochs) == (True, 0, 1)
+
+
 def test_the_log_has_the_hyperparameters():
     values = log_values(REFERENCE, 2)
     assert values["train_samples"] == 281_241 and values["eval_samples"] == 5_567

@@ -1,7 +1,6 @@
 """The network in each framework against its definition in numpy, in float64."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
@@ -10,7 +9,9 @@ from common.errors import UserError
 from speech_recognition import data, features, parameters, parity
 from speech_recognition.benchmark import infinite_losses
 from speech_recognition.config import QUICK
+from tests import trainers
 from tests.speech_recognition import formulas
+from tests.trainers import look
 
 SMALL = dataclasses.replace(
     QUICK, seed=1, precision="fp64", batch_size=5, conv_channels=3, num_layers=2, hidden_size=6,
@@ -21,10 +22,6 @@ SMALL = dataclasses.replace(
 @pytest.fixture(scope="module")
 def make(framework):
     """Makes a Trainer of this session's framework, in float64, and what it starts from."""
-    framework.start(SMALL)
-    framework_name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"speech_recognition.{framework_name}.train")
-
     def trainer(config=SMALL):
         rng = np.random.default_rng(7)
         values = {
@@ -36,11 +33,11 @@ def make(framework):
                 parameters.specification(config).values(),
             )
         }  # fmt: skip
-        if framework_name == "tensorflow" and config.recurrence == "fused":
+        if framework.__name__.endswith("tensorflow") and config.recurrence == "fused":
             with pytest.raises(UserError, match="a kernel on GPUs alone"):
-                module.Trainer(config, values)
+                trainers.started("speech_recognition", framework, config, values)
             pytest.skip("TensorFlow has no kernel for it on the CPU, and says so")
-        return module.Trainer(config, values)
+        return trainers.started("speech_recognition", framework, config, values)
 
     return trainer
 
@@ -55,16 +52,6 @@ def rounded_up(batch, frames, rubbish=0.0):
     """The batch with so many frames more that do not exist."""
     more = np.full((len(batch["labels"]), frames, 161), rubbish, np.float32)
     return batch | {"spectrograms": np.concatenate([batch["spectrograms"], more], axis=1)}
-
-
-def look(trainer, framework, batch):
-    """(loss, {point: array}, {name: gradient}), canonical."""
-    loss, points, gradients = trainer.gradients(framework.put(batch))
-    specification = parameters.specification(trainer.config)
-    found = {n: framework.to_canonical(points[n], p.role)
-             for n, p in parameters.points(trainer.config).items()}
-    return (float(framework.get(loss)), found,
-            {n: framework.to_canonical(g, specification[n].role) for n, g in gradients.items()})
 
 
 SHAPES = {

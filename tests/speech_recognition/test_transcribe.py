@@ -1,14 +1,14 @@
 """One's own audio: each file as a batch of its own, and what is refused in one line."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
 import soundfile
 
 from common import checkpoint
-from speech_recognition import data, parameters, quality, transcribe
+from speech_recognition import data, quality, transcribe
+from tests import trainers
 from tests.speech_recognition import sounds
 
 TINY = {"batch_size": 1, "conv_channels": 2, "num_layers": 1, "hidden_size": 8}
@@ -25,9 +25,7 @@ def save(folder, state=None, **changes):
 def test_each_file_is_heard_as_a_batch_of_its_own(framework, folder, tmp_path, capsys):
     name = framework.__name__.rpartition(".")[2]
     config = data.prepare(sounds.own(folder, **TINY))
-    framework.start(config)
-    train = importlib.import_module(f"speech_recognition.{name}.train")
-    trainer = train.Trainer(config, parameters.initial_parameters(config))
+    trainer = trainers.started("speech_recognition", framework, config)
     numbers = [np.array([number]) for number in (2, 0)]
     expected = [quality.text(trainer.predict(data.read(config, "test", 1, number))[0])
                 for number in numbers]

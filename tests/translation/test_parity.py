@@ -1,11 +1,11 @@
 """What a record of translation holds: batches, masks, and sentences that end."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
 
+from tests import trainers
 from translation import parity, vocabulary
 from translation.config import QUICK, REFERENCE
 
@@ -52,12 +52,10 @@ def test_translations_end_early_late_or_never(framework):
     """Over all evaluations; and there is one in which all of them end before the limit."""
     config = dataclasses.replace(QUICK, seed=1, precision="fp64")
     config, _ = parity.training(config, 1)
-    framework.start(config)
-    name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"translation.{name}.train")
     lengths = []
     for parameters, batch in parity.evaluations(config):
-        pieces, scores = module.Trainer(config, parameters).evaluate(batch)
+        trainer = trainers.started("translation", framework, config, parameters)
+        pieces, scores = trainer.evaluate(batch)
         assert np.isfinite(scores).all() and len(set(scores.tolist())) > 8
         ended = (pieces == vocabulary.END).any(axis=1)
         lengths.append(np.where(ended, (pieces == vocabulary.END).argmax(axis=1) + 1, 0))

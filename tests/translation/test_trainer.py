@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
+from tests import trainers
+from tests.trainers import look
 from translation import parameters, parity
 from translation.config import QUICK, REFERENCE
 from translation.data import bucket_bounds
@@ -40,26 +42,14 @@ def batch_of(seed=0):
 @pytest.fixture(scope="module")
 def make(framework):
     """Makes a Trainer of this session's framework, in float64."""
-    framework.start(SMALL)
-    name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"translation.{name}.train")
 
     def trainer(config=SMALL):
         values = parameters.initial_parameters(config)
         # Louder than the initial values, which would foretell the same piece everywhere.
-        return module.Trainer(config, {n: 2.0 * v for n, v in values.items()})
+        values = {n: 2.0 * v for n, v in values.items()}
+        return trainers.started("translation", framework, config, values)
 
     return trainer
-
-
-def look(trainer, framework, batch):
-    """(loss, {point: array}, {name: gradient}), canonical."""
-    loss, points, gradients = trainer.gradients(framework.put(batch))
-    specification = parameters.specification(trainer.config)
-    found = {n: framework.to_canonical(points[n], p.role)
-             for n, p in parameters.points(trainer.config).items()}
-    return (float(framework.get(loss)), found,
-            {n: framework.to_canonical(g, specification[n].role) for n, g in gradients.items()})
 
 
 def test_loss_is_the_cross_entropy_with_smoothed_labels(make, framework):
@@ -351,36 +341,15 @@ def test_a_step_is_not_rebuilt_for_each_shape(make, framework):
     assert shapes == 42
 
 
-def test_bfloat16_stays_near_float32(framework):
-    name = framework.__name__.rpartition(".")[2]
-    if name == "paddlepaddle":
-        pytest.skip("PaddlePaddle has bfloat16 on GPUs alone")
-    module = importlib.import_module(f"translation.{name}.train")
-    found = {}
-    for precision in ("fp32", "bf16"):
-        config = dataclasses.replace(SMALL, precision=precision)
-        framework.start(config)
-        trainer = module.Trainer(config, parameters.initial_parameters(config))
-        found[precision] = [float(framework.get(trainer.train_step(batch_of(step), step)))
-                            for step in range(5)]
-        assert trainer.predict(batch_of()).shape == (5, 14)
-        assert all(a.dtype == np.float32 for a in trainer.state()["parameter"].values())
-    np.testing.assert_allclose(found["bf16"], found["fp32"], rtol=0.03)
-    assert found["bf16"] != found["fp32"]  # it did compute otherwise
-
-
 def test_the_full_network_learns_a_batch(framework):
     """Transformer big as the reference trains it, two pairs that it must fit."""
     config = dataclasses.replace(REFERENCE, seed=1, warmup_steps=4, learning_rate=0.02)
-    framework.start(config)
-    name = framework.__name__.rpartition(".")[2]
-    module = importlib.import_module(f"translation.{name}.train")
-    trainer = module.Trainer(config, parameters.initial_parameters(config))
+    trainer = trainers.started("translation", framework, config)
     count = sum(int(np.prod(weight.shape)) for weight in trainer.weights.values())
     assert count == 210_804_736
     batch = {"sources": np.array([[5, 6, 7, 1], [8, 9, 1, 0]], np.int32),
              "targets": np.array([[11, 12, 1, 0], [13, 14, 15, 1]], np.int32)}
-    losses = [float(framework.get(trainer.train_step(batch, step))) for step in range(4)]
+    losses = trainers.losses(trainer, framework, [batch] * 4)
     # A uniform guess: the smoothed cross-entropy's log V, less the label's entropy.
     assert losses[0] == pytest.approx(np.log(33_708) - 1.3676, rel=0.15)
     assert losses[-1] < losses[0] - 1.0

@@ -281,8 +281,9 @@ class ClipsEachTensorByItself:
         ),
         "tensorflow": ("share * gradient", "tf.clip_by_norm(gradient, self.config.clip_norm)"),
         "paddlepaddle": (
-            "paddle.nn.utils.clip_grad_norm_(self.weights.values(),",
-            "for weight in self.weights.values(): paddle.nn.utils.clip_grad_norm_([weight],",
+            "multiply_(share)",
+            "multiply_((self.config.clip_norm / gradients[name].square().sum().sqrt())"
+            ".clip(max=1.0))",
         ),
     }]}  # fmt: skip
 
