@@ -11,7 +11,8 @@ def edited(application, framework_name, edits):
 
     edits: {module: [(text, what stands there instead)]}, in the order that they import each other:
     config, beam_search, ... of the application, then regions, model and train of the framework.  A
-    dict in place of a pair has one for each framework.  Raises AssertionError where a text is not there.
+    dict in place of a pair has one for each framework.  Raises AssertionError where a text is not
+    there.
     """
     def own():
         return {name: module for name, module in sys.modules.items()
