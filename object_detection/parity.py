@@ -1,5 +1,7 @@
 """What parity records of object_detection, and what it holds an optimizer step against."""
 
+import dataclasses
+
 import numpy as np
 
 from common import optimizers
@@ -70,7 +72,7 @@ def lower(batch, row):
 
 
 def evaluations(config):
-    """[(parameters, batch)] to evaluate: pictures of half the brightness."""
+    """[(parameters, batch)] to evaluate: pictures of half the brightness, other parameters."""
     _, (found,) = data.parity_batches(config, 1)
     found["images"] //= 2
     batch = {name: found[name] for name in ("images", "sizes")}
@@ -79,7 +81,8 @@ def evaluations(config):
     batch["original_sizes"] = batch["sizes"].copy()
     for row in range(1, count, 2):
         lower(batch, row)
-    return [(initial_parameters(config), batch)]
+    other = dataclasses.replace(config, seed=config.seed + 1)
+    return [(initial_parameters(other), batch)]
 
 
 def optimizer_step(config, step, state, gradients, batch):

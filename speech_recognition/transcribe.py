@@ -7,15 +7,12 @@ written it.  Files are 16 kHz, one channel.  Each is heard alone: among others i
 network would see their padding.
 """
 
-import dataclasses
-import importlib
-import os
 import sys
 
-from common import checkpoint, options, run_folder
+from common import trained
 from common.command import FRAMEWORKS
 from common.errors import UserError, told
-from speech_recognition import audio, config, data, features
+from speech_recognition import audio, data, features
 from speech_recognition.parameters import initial_parameters
 from speech_recognition.quality import text
 
@@ -31,41 +28,15 @@ def run(framework_name="", path="", *files):
     """Prints the text of each file.  Raises UserError.  Returns 0."""
     if framework_name not in FRAMEWORKS or not files:
         raise UserError(f"{USAGE}; FRAMEWORK is one of {', '.join(FRAMEWORKS)}.")
-    path = newest(path)
-    trained = config_of(path)
+    path = trained.newest(path)
+    config = trained.config_of(path, "speech_recognition")
     sounds = [audio.read_audio(file) for file in files]  # all, before the framework starts
-    framework = importlib.import_module(f"common.frameworks.{framework_name}")
-    framework.start(trained)
-    train = importlib.import_module(f"speech_recognition.{framework_name}.train")
-    trainer = train.Trainer(trained, initial_parameters(trained))
-    trainer.load_state(checkpoint.load(path, trainer.state()))
+    trainer = trained.trainer_of(config, framework_name, path, initial_parameters(config))
     for samples in sounds:
         spectrogram = features.spectrogram(samples)
-        batch = data.padded(trained, [spectrogram], [[]], len(spectrogram), 1)
+        batch = data.padded(config, [spectrogram], [[]], len(spectrogram), 1)
         print(text(trainer.predict(batch)[0]), flush=True)
     return 0
-
-
-def newest(path):
-    """The path of a checkpoint: itself, or the newest of a run folder.  Raises UserError."""
-    found = [path] if os.path.isfile(path) else (
-        checkpoint.paths(run_folder.checkpoint_folder(path)))
-    if not found:
-        raise UserError(f"{path}: no checkpoint. Name a file, or a run folder that holds one.")
-    return found[-1]
-
-
-def config_of(path):
-    """The config of the run that wrote a checkpoint, for one CPU process.  Raises UserError."""
-    fields = checkpoint.read_position(path)["config"]
-    if fields.get("application") != "speech_recognition":
-        raise UserError(f"{path}: a checkpoint of {fields.get('application')!r}. "
-                        "Expected one of speech_recognition.")
-    try:
-        found = config.check(options.from_json(config.Config, fields))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    return dataclasses.replace(found, device="cpu", precision="fp32", compile=False)
 
 
 if __name__ == "__main__":

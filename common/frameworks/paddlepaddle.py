@@ -188,8 +188,12 @@ def make_sums(optimizer, weights, slots):
     optimizer.step()
     # PaddlePaddle keys its state by names that count the layers made so far in the process.
     state = optimizer.state_dict()
-    return {name: {n: state[f"{weight.name}_{slot}_0"] for n, weight in weights.items()}
+    sums = {name: {n: state[f"{weight.name}_{slot}_0"] for n, weight in weights.items()}
             for name, slot in slots.items()}
+    for tensors in sums.values():
+        for tensor in tensors.values():
+            tensor.zero_()  # an optimizer that decays has put the decay into it
+    return sums
 
 
 def set_step(optimizer, weights, step):

@@ -162,7 +162,7 @@ def propose(config, logits, deltas, anchors, sizes, counts, level_count, count):
         scores.append(torch.where(suppress(boxes, config.proposal_overlap), own, -torch.inf))
         places.append(torch.where(scores[-1] > -torch.inf, order, -1))
         first += total
-    # What is missing comes last: it would win a tie with what is suppressed, which is as good.
+    # What is missing and what is suppressed have one score and one place, whichever comes first.
     scores, places = torch.cat(scores, dim=1), torch.cat(places, dim=1)
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :count]
     return places.gather(1, order)

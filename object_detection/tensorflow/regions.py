@@ -176,7 +176,7 @@ def propose(config, logits, deltas, anchors, sizes, counts, level_count, count):
         scores.append(tf.where(suppress(boxes, config.proposal_overlap), own, -math.inf))
         places.append(tf.where(scores[-1] > -math.inf, order, -1))
         first += total
-    # What is missing comes last: it would win a tie with what is suppressed, which is as good.
+    # What is missing and what is suppressed have one score and one place, whichever comes first.
     scores, places = tf.concat(scores, axis=1), tf.concat(places, axis=1)
     _, order = _largest(scores, count)
     return rows_at(places, order)

@@ -10,8 +10,8 @@ def edited(application, framework_name, edits):
     """The module APPLICATION.FRAMEWORK.train with edits; the real one stays as it is.
 
     edits: {module: [(text, what stands there instead)]}, in the order that they import each other:
-    config, beam_search, ... of the application, then model and train of the framework.  A dict in
-    place of a pair has one for each framework.  Raises AssertionError where a text is not there.
+    config, beam_search, ... of the application, then regions, model and train of the framework.  A
+    dict in place of a pair has one for each framework.  Raises AssertionError where a text is not there.
     """
     def own():
         return {name: module for name, module in sys.modules.items()
@@ -22,7 +22,8 @@ def edited(application, framework_name, edits):
         for name in real:
             del sys.modules[name]
         for module, changes in edits.items():
-            folder = f"{framework_name}." if module in ("model", "train") else ""
+            own_module = module in ("regions", "model", "train")
+            folder = f"{framework_name}." if own_module else ""
             spec = importlib.util.find_spec(f"{application}.{folder}{module}")
             source = spec.loader.get_source(spec.name)
             for change in changes:
