@@ -289,9 +289,11 @@ def test_main_is_the_same_text_in_every_cell():
 # PyTorch and TensorFlow, PyTorch and PaddlePaddle, TensorFlow and PaddlePaddle.
 FLOORS = {
     "image_classification/model.py": (66, 79, 66),
-    "image_classification/train.py": (81, 86, 80),
+    # PyTorch's fused optimizer decays by itself.
+    "image_classification/train.py": (79, 83, 80),
     "object_detection/model.py": (65, 83, 64),
-    "object_detection/train.py": (67, 86, 67),
+    # TensorFlow describes the batch, so that a graph is for all shapes.
+    "object_detection/train.py": (65, 85, 64),
     # RoIAlign: a bag of rows, a sparse product, rows and a product.
     "object_detection/regions.py": (55, 60, 52),
     "recommendation/model.py": (75, 85, 75),
