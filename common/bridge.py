@@ -25,6 +25,7 @@ from common.errors import is_finite
 
 TEXTS = ("suite", "kind", "problem", "direction")
 MAX_KERNELS = 5000  # shown of one file
+MAX_STEPS = 200
 MAX_PARTS = 7       # kinds with a colour of their own; the others are put together
 OTHER, OUTSIDE = "other kernels", "outside its kernels"
 
@@ -46,8 +47,9 @@ def fault(content):
         entries = content.get(name)
         if not isinstance(entries, list) or any(map(odd, entries)):
             return name
-    if len(content["kernels"]) > MAX_KERNELS:
-        return f"kernels, more than {MAX_KERNELS:,},"
+    for name, most in (("kernels", MAX_KERNELS), ("steps", MAX_STEPS)):
+        if len(content[name]) > most:
+            return f"{name}, more than {most:,},"
     return None
 
 

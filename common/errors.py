@@ -58,6 +58,8 @@ def told(body, advice="", may_speak=None):
         line = f"{error.filename or 'input or output'}: {error.strerror or error}."
     except MemoryError as error:
         line = f"out of memory ({error}). Make the batch or the model smaller."
+    except RecursionError:
+        line = "a file holds values within values, too deep to read. Leave it out."
     except KeyboardInterrupt as interruption:
         tell(f"interrupted. {str(interruption) or advice}".rstrip())
         return INTERRUPTED

@@ -44,14 +44,10 @@ class Content:
 def collect(places):
     """The Content of folders and files; what is damaged is a line of its faults."""
     found = Content()
-    for place in places:
-        paths = [place] if os.path.isfile(place) else [
-            path for name in (PARITY, KERNELS) for path in results.below(place, name)]
-        others = [path for path in paths if _take(found, path)]
-        if others != [place] and (results.below(place, run_folder.RESULT) or not others):
-            runs, faults = results.find_files([place])
-            found.runs += [Run(path, result) for path, result in runs]
-            found.faults += faults
+    files, missing = results.files_of(places, PARITY, KERNELS, run_folder.RESULT)
+    runs, faults = results.find_files([path for path in files if not _take(found, path)])
+    found.runs = [Run(path, result) for path, result in runs]
+    found.faults += faults + missing
     return found
 
 
@@ -134,7 +130,7 @@ def config_examples(result):
         module = benchmark.module(result["application"], "config")
         config = module.check(options.from_json(module.Config, result["config"]))
         return benchmark.benchmark_of(result["application"]).log_values(config, 1)["train_samples"]
-    except (UserError, ArithmeticError, ImportError):
+    except Exception:  # a file's config may make an application's functions raise anything
         return None
 
 

@@ -111,7 +111,7 @@ SCRIPT = """
       views.push(view);
     }
   });
-  Promise.all(draw).then(() => {
+  Promise.allSettled(draw).then(() => {
     for (const box of boxes) {
       box.addEventListener("change", choose);
     }

@@ -9,7 +9,8 @@ The ending of FILE says what it becomes:
 
 In each folder and below lie: result.json of runs, with run.log beside it, which is judged as
 common.check_log judges it; parity.json, the verdicts that common.parity --verdicts wrote;
-kernels.json, see bridge.py.  A file may be any of the three.
+kernels.json, see bridge.py.  A file may be any of the three, and a folder that has none of them
+here or below may hold any as NAME.json.
 """
 
 import csv
@@ -19,6 +20,7 @@ import sys
 
 from common import results
 from common.errors import UserError, printable, tell, told
+from common.files import replaced
 from common.found import collect, judge, kinds
 from common.sections import (
     CELL_COLUMNS,
@@ -92,12 +94,11 @@ def plain(value):
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def write_csv(path, rows):
-    """Writes rows, {column: value}; at least one."""
-    rows = list(rows)
-    with open(path, "w", newline="") as opened:
+def write_csv(path, header, rows):
+    """Writes rows, {column: value}, under the names of the columns."""
+    with replaced(path) as opened:
         writer = csv.writer(opened)
-        writer.writerow(rows[0])
+        writer.writerow(header)
         writer.writerows([plain(value) for value in row.values()] for row in rows)
 
 
@@ -133,10 +134,11 @@ def write(argv):
         text = html_page(found, compared)
     if ending == ".csv":
         kinds(found.runs)
-        write_csv(path, run_rows(found.runs))
-        write_csv(f"{path.removesuffix('.csv')}.curves.csv", curve_rows(found.runs))
+        rows = list(run_rows(found.runs))
+        write_csv(path, rows[0], rows)
+        write_csv(f"{path.removesuffix('.csv')}.curves.csv", CURVE_FIELDS, curve_rows(found.runs))
     else:
-        with open(path, "w", encoding="utf-8") as opened:
+        with replaced(path) as opened:
             opened.write(text)
     print(f"{printable(path)}: {counted(found)}")
     for fault in found.faults:

@@ -1,11 +1,13 @@
 """The table of many runs' results: python -m common.results FOLDER_OR_FILE... [--against=OLD]
 
 The statistic over seeds is MLPerf's: drop the fastest and the slowest run, mean of the rest.
-A file holds one result, or a list of them, as `common.report -o FILE.json` writes.  OLD is a folder
-or a file too: each cell that both sets have is said to be slower, faster or not told apart, see
+A file holds one result, or a list of them, as `common.report -o FILE.json` writes.  A folder has
+result.json of runs, here or below, or else NAME.json, as docs/results.  OLD is a folder or a file
+too: each cell that both sets have is said to be slower, faster or not told apart, see
 regressions.py.
 """
 
+import glob
 import json
 import os
 import sys
@@ -15,7 +17,7 @@ from common.errors import UserError, is_finite, printable, tell, told
 
 
 def find(places):
-    """(results, faults): those of each file, and of each result.json below each folder.
+    """(results, faults): those of each file, and of each folder's files, see files_of.
 
     A fault is a line for what is missing or damaged.
     """
@@ -25,24 +27,38 @@ def find(places):
 
 def find_files(places):
     """([(path of its file, result)], faults), see find."""
+    files, missing = files_of(places, run_folder.RESULT)
     found, faults = [], []
+    for file in files:
+        try:
+            content = run_folder.read_json(file)
+            results = content if isinstance(content, list) and content else [content]
+            odd = next(filter(None, map(odd_field, results)), None)
+        except (OSError, ValueError, RecursionError) as error:
+            faults.append(f"{file}: damaged ({error}).")
+            continue
+        if odd:
+            faults.append(f"{file}: damaged ({odd} is missing, or is none of a run).")
+        else:
+            found += [(file, result) for result in results]
+    return found, faults + missing
+
+
+def files_of(places, *names):
+    """(files, faults): each file, and those of such names in each folder and below; of a folder
+    that has none, each NAME.json in it.  A file that is named twice stands there once.
+    """
+    found, faults = {}, []
     for place in places:
-        files = [place] if os.path.isfile(place) else below(place, run_folder.RESULT)
+        files = [place] if os.path.isfile(place) else [
+            path for name in names for path in below(place, name)
+        ] or sorted(glob.glob(os.path.join(glob.escape(place), "*.json")))
         if not files:
-            faults.append(f"{place}: no {run_folder.RESULT} here or below. Has a run ended there?")
+            faults.append(f"{place}: no {run_folder.RESULT} here or below, and no NAME.json here. "
+                          "Has a run ended there?")
         for file in files:
-            try:
-                content = run_folder.read_json(file)
-                results = content if isinstance(content, list) and content else [content]
-                odd = next(filter(None, map(odd_field, results)), None)
-            except (OSError, ValueError, RecursionError) as error:
-                faults.append(f"{file}: damaged ({error}).")
-                continue
-            if odd:
-                faults.append(f"{file}: damaged ({odd} is missing, or is none of a run).")
-            else:
-                found += [(file, result) for result in results]
-    return found, faults
+            found.setdefault(os.path.realpath(file), file)
+    return list(found.values()), faults
 
 
 def below(folder, name):
@@ -76,14 +92,17 @@ LOAD = ("before", "others")  # of its "load", which older results lack, in whole
 def odd_field(result):
     """The first of FIELDS that a result lacks, or that has another type; None for a good one.
 
-    A number is one that a float can hold: JSON's may have any length.
+    A number is one that a float can hold: JSON's may have any length.  None is below zero, but for
+    a quality.
     """
     if not isinstance(result, dict):
         return "the result"
     for name, kind in FIELDS.items():
         if name not in result or not isinstance(result[name], kind):
             return name
-        if isinstance(result[name], NUMBER) and not is_finite(result[name]):
+        if isinstance(result[name], NUMBER) and not (
+            is_finite(result[name]) and result[name] >= 0
+        ):
             return name
         if name in ("quality", "target") and not (
             result[name] and all(map(is_finite, result[name].values()))
@@ -109,7 +128,7 @@ def is_point(entry, quality):
         and all(map(is_finite, entry["quality"].values()))
         and all(type(entry.get(name)) is int and 0 <= entry[name] <= MOST
                 for name in ("epoch", "step"))
-        and is_finite(entry.get("seconds")))
+        and is_finite(entry.get("seconds")) and entry["seconds"] >= 0)
 
 
 MAX_OTHERS = 0.1  # share of the cores that others may use during a run

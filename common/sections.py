@@ -190,7 +190,8 @@ def profile_section(number, groups, frameworks, most, specs, data):
         points = curve_points(groups, metric, most)
         if not points:
             continue
-        name, shown = f"curve-{number}-{index}", name_of(metric)
+        # The space: Vega fails at a title that names what each object of JavaScript has: toString.
+        name, shown = f"curve-{number}-{index}", f"{name_of(metric)} "
         targets = sorted({group[0].result["target"][metric] for group in groups
                           if metric in group[0].result["target"]})
         draw(f"{name}-seconds", charts.curves(name, frameworks, "seconds", "seconds", shown,

@@ -26,9 +26,10 @@ import tempfile
 from mlperf_logging.benchmark_meta import get_allowed_benchmarks
 from mlperf_logging.compliance_checker.mlp_compliance import rule_choices
 
-from common import benchmark, check_log, results, run_folder
+from common import benchmark, check_log, options, results, run_folder
 from common.command import FRAMEWORKS
 from common.errors import ABORTED, UserError, printable, tell, told
+from common.files import new_folder
 from common.mllog import written
 
 USAGE = "usage: python -m common.submission FOLDER... --system=FILE -o DIR [--round=0.7.0]"
@@ -72,7 +73,7 @@ def run_checker(name, *arguments, folder):
     command = [sys.executable, "-m", f"mlperf_logging.{name}", *arguments]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace",
-                              timeout=MAX_SECONDS)
+                              stdin=subprocess.DEVNULL, timeout=MAX_SECONDS)
     except subprocess.TimeoutExpired:
         return [f"ERROR - took more than {MAX_SECONDS} s"]
     lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
@@ -109,6 +110,15 @@ def refusals(runs, system):
         if sum(result["status"] != "success" for result in found) > 1:
             yield f"{application}: more than one run missed its target: that is no result."
         for path, result in own:
+            try:
+                config = options.from_json(benchmark.module(application, "config").Config,
+                                           result["config"])
+            except UserError as error:
+                yield f"{path}: {error} Its run is of another version."
+                continue
+            if result["framework"] not in FRAMEWORKS or config.framework != result["framework"]:
+                yield (f"{path}: framework is {result['framework']!r}: expected one of "
+                       f"{', '.join(FRAMEWORKS)}, as in its config.")
             division = result.get("division")
             if division != system["division"]:
                 yield (f"{path}: a run of the {division} division, the system's description says "
@@ -160,6 +170,13 @@ def flags(result):
         found.append("--clear_caches" if name == "clear_caches" and value else
                      f"--{name}={text}" if name in FLAGS else f"--set={name}={text}")
     return found
+
+
+def require_outside(folder, code):
+    """Raises UserError for a package within the code that it is to hold a copy of."""
+    code = os.path.realpath(code)
+    if os.path.commonpath([os.path.realpath(folder), code]) == code:
+        raise UserError(f"{folder}: lies in {code}, which is copied. Name a folder elsewhere.")
 
 
 def lay(folder, system, logs):
@@ -216,7 +233,7 @@ def write_scripts(folder, result, system, seeds):
              "run_and_time.sh": "--seed=N --data_dir=FOLDER --output_dir=FOLDER is one run"}
     for name, line in scripts.items():
         path = os.path.join(folder, name)
-        with open(path, "w") as opened:
+        with open(path, "w", errors="backslashreplace") as opened:
             opened.write(f"#!/usr/bin/env bash\n# {name} {words[name]}\nset -euo pipefail\n"
                          f"exec {root}/{line}\n")
         os.chmod(path, 0o755)
@@ -230,7 +247,7 @@ def write_scripts(folder, result, system, seeds):
             "README.md`. These scripts make the runs anew, in this order:\n\n"
             "| script | what |\n|---|---|\n"
             + "".join(f"| `{name}` | {text} |\n" for name, text in words.items())
-            + f"\nSeeds: {', '.join(map(str, seeds))}. Commit: `{result['commit']}`.\n"
+            + f"\nSeeds: {', '.join(map(str, seeds))}. Commit: `{printable(result['commit'])}`.\n"
         )
 
 
@@ -299,14 +316,13 @@ def run(argv):
     left = {application: why for application, own in logs.items()
             if (why := left_out(benchmark.benchmark_of(application), own[0][1], known))}
     kept = {application: own for application, own in logs.items() if application not in left}
-    part = f"{os.path.normpath(values['-o'])}.part"
-    try:
+    for application in kept:
+        require_outside(values["-o"], benchmark.applications()[application])
+    require_outside(values["-o"], os.path.join(benchmark.ROOT, "common"))
+    with new_folder(values["-o"]) as part:
         folder = os.path.join(part, system["submitter"])
         lay(folder, system, kept)
         verdicts = judge(os.path.abspath(folder), round_, kept, known) if kept else []
-        os.rename(part, values["-o"])
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     for application, why in left.items():
         name = benchmark.benchmark_of(application).name
         verdicts.append((f"{name}: no closed package of round {round_} holds these runs", [why]))

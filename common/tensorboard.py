@@ -18,10 +18,12 @@ import os
 import sys
 
 from common import benchmark, check_log, options, results, run_folder
-from common.errors import UserError, is_finite, tell, told
+from common.errors import UserError, is_finite, printable, tell, told
+from common.files import new_folder
 
 USAGE = "usage: python -m common.tensorboard FOLDER... [-o DIR]"
 FOLDER = "tensorboard"
+LARGEST = 3.4e38  # about float32's, which its files hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,8 @@ def scalars(events, result=None):
         if type(epoch) is not int or not 0 < epoch < 10**9 or not is_finite(milliseconds):
             continue
         step = steps.get(epoch, round(epoch * per_epoch))
+        if step > results.MOST:
+            continue
         values = {}
         if event["key"] == "epoch_stop":
             values = {name: metadata.get(name) for name in ("loss", "examples_per_second")}
@@ -63,8 +67,9 @@ def scalars(events, result=None):
             values = {f"quality/{name.lower()}": number for name, number in several.items()}
             values |= {f"target/{name}": number
                        for name, number in (result["target"] if result else {}).items()}
-        found += [Scalar(tag, step, milliseconds / 1000, float(number))
-                  for tag, number in values.items() if is_finite(number)]
+        found += [Scalar(printable(tag), step, milliseconds / 1000, float(number))
+                  for tag, number in values.items()
+                  if is_finite(number) and abs(number) <= LARGEST]
     return found
 
 
@@ -75,9 +80,16 @@ def learning_rate(result):
     try:
         module = benchmark.module(result["application"], "config")
         config = module.check(options.from_json(module.Config, result["config"]))
-    except UserError:
+    except Exception:  # a file's config may make an application's functions raise anything
         return None
-    return lambda step: module.learning_rate(config, step)
+
+    def rate(step):
+        try:
+            return module.learning_rate(config, step)
+        except Exception:  # the same
+            return None
+
+    return rate
 
 
 def write(folder, found):
@@ -89,11 +101,13 @@ def write(folder, found):
                         "python.") from None
     if os.path.lexists(folder):
         raise UserError(f"{folder}: there already. Remove it to have it written anew.")
-    os.makedirs(folder)
-    writer = Writer(folder)
-    for one in found:
-        writer.add_scalar(one.tag, one.value, one.step, wall_time=one.seconds)
-    writer.close()
+    with new_folder(folder) as part:
+        writer = Writer(part)
+        try:
+            for one in found:
+                writer.add_scalar(one.tag, one.value, one.step, wall_time=one.seconds)
+        finally:
+            writer.close()
 
 
 def main(argv):
@@ -128,7 +142,7 @@ def run(argv):
             except UserError as error:
                 faults.append(str(error))
             else:
-                print(f"{target}: {len(found)} scalars")
+                print(f"{printable(target)}: {len(found)} scalars")
     for fault in faults:
         tell(fault)
     return 1 if faults else 0

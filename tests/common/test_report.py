@@ -2,13 +2,15 @@
 
 import copy
 import csv
+import dataclasses
 import html.parser
 import json
+import os
 import re
 
 import pytest
 
-from common import bridge, report, sections
+from common import benchmark, bridge, found, report, run_folder, sections
 from tests.common import fake
 
 
@@ -229,9 +231,9 @@ def test_against_earlier_runs(folder, tmp_path):
     old = tmp_path / "old.json"
     written(folder, old)
     assert len(json.loads(old.read_text())) == 3
-    found = json.loads(old.read_text())
+    runs = json.loads(old.read_text())
     old.write_text(json.dumps([run | {"seconds_to_quality": 1.0 + run["seed"], "commit": "a" * 40}
-                               for run in found]))
+                               for run in runs]))
     [row] = Page(written(folder, tmp_path / "report.html", f"--against={old}")).table("A rank test")
     assert row["verdict"] == "not told apart"
     assert "takes 12 runs on each side" in row["what is known"]
@@ -316,6 +318,85 @@ def test_wrong_words_are_one_line(argv, words, folder, capsys):
     assert report.main([str(folder), *argv]) == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ") and words in line
+
+
+def test_a_folder_of_results_by_name(folder, tmp_path, capsys):
+    """As docs/results, whose files are the suite's own."""
+    for seed in (1, 2):
+        result = (folder / str(seed) / "result.json").read_text()
+        (tmp_path / f"cell-{seed}.json").write_text(result)
+    (tmp_path / "verdicts.json").write_text(json.dumps(VERDICTS))
+    page = Page(written(tmp_path, tmp_path / "report.html"))
+    assert [row["seed"] for row in page.table("Load before")] == ["1", "2"]
+    assert len(page.table("Largest difference")) == 2
+
+
+def test_what_is_named_twice_counts_once(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    page = Page(written(folder, tmp_path / "report.html", str(folder / "1"), f"{tmp_path}/link/2",
+                        str(folder / "3" / "result.json"), str(folder / "parity.json")))
+    assert len(page.table("Load before")) == 3
+    assert len(page.table("Largest difference")) == 2
+
+
+@pytest.mark.parametrize("ending", ["html", "csv", "md", "json"])
+def test_whole_or_not_at_all(ending, folder, tmp_path, capsys, monkeypatch):
+    path = tmp_path / f"report.{ending}"
+    path.write_text("before")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    assert report.main([str(folder), "-o", str(path)]) == 130
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    written(folder, path)
+    (tmp_path / f"folder.{ending}").mkdir()
+    capsys.readouterr()
+    assert report.main([str(folder), "-o", str(tmp_path / f"folder.{ending}")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/folder.{ending}: Is a directory.\n"
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("ending", ["html", "csv", "md", "json"])
+def test_a_run_that_was_never_evaluated(ending, folder, tmp_path):
+    result = json.loads((folder / "1" / "result.json").read_text()) | {"quality_curve": []}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    written(tmp_path, tmp_path / f"report.{ending}")
+
+
+def test_values_within_values(folder, tmp_path, capsys, monkeypatch):
+    """Python reads some depths that it cannot write."""
+    deep = []
+    for _ in range(10_000):
+        deep = [deep]
+    result = json.loads((folder / "1" / "result.json").read_text())
+    result["versions"]["x"] = deep
+    monkeypatch.setattr(run_folder, "read_json", lambda path: result)
+    for ending in ("md", "json"):
+        assert report.main([str(folder / "1"), "-o", str(tmp_path / f"x.{ending}")]) == 1
+        assert "values within values" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_that_its_application_cannot_take(folder, tmp_path):
+    """It has the types of one, and no number where another needs it."""
+    module = benchmark.module("recommendation", "config")
+    config = json.loads(json.dumps(dataclasses.asdict(module.QUICK)))
+    result = json.loads((folder / "1" / "result.json").read_text())
+    result |= {"application": "recommendation", "config": config | {"num_users": None}}
+    assert found.config_examples(result) is None
+
+
+@pytest.mark.parametrize("change", [
+    {"seconds_to_quality": -1.0}, {"examples_per_second": -0.5}, {"seed": -1},
+])  # fmt: skip
+def test_no_time_is_below_zero(change, folder, tmp_path, capsys):
+    result = json.loads((folder / "1" / "result.json").read_text()) | change
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    assert report.main([str(tmp_path), "-o", str(tmp_path / "x.md")]) == 1
+    assert f"damaged ({next(iter(change))} is missing, or is none" in capsys.readouterr().err
 
 
 def test_nothing_to_show_is_one_line(tmp_path, capsys):

@@ -146,6 +146,21 @@ def test_a_hostile_result_is_text_and_runs_nothing(browser, hostile, outside):
     assert outside.requests == []
 
 
+@pytest.mark.parametrize("name", ["toString", "constructor", "__proto__", ""])
+def test_a_name_that_javascript_has_too_is_drawn(name, browser, folder, tmp_path):
+    result = json.loads((folder / "1" / "result.json").read_text())
+    for one in (result, *result["quality_curve"]):
+        one["quality"] = {name: one["quality"]["top1_accuracy"]}
+    result |= {"target": {name: 0.9}, "profile": name, "framework": name}
+    (tmp_path / "runs.json").write_text(json.dumps([result]))
+    written(tmp_path / "runs.json", tmp_path / "report.html")
+    browser.media()
+    browser.open(tmp_path / "report.html")
+    charts = browser.run("document.querySelectorAll('.chart').length")
+    assert charts == browser.run("document.querySelectorAll('.chart > svg').length") > 2
+    assert browser.complaints() == []
+
+
 def test_what_watches_the_hostile_page_sees_a_page_that_obeys(browser, outside, tmp_path):
     """The same texts where nobody escapes them, and no policy holds them back."""
     text = HOSTILE.replace("src=x", f"src=http://127.0.0.1:{outside.server_port}/asked")

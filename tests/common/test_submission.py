@@ -191,6 +191,13 @@ def five(tmp_path_factory):
     (lambda f: [rewritten(f, seed, status="aborted") for seed in (1, 2)], "missed its target"),
     (lambda f: rewritten(f, 1, division="closed"), "a run of the closed division, the system's"),
     (lambda f: (f / "1" / "result.json").write_text("{"), "1/result.json: damaged"),
+    (lambda f: [rewritten(f, seed, framework="../../../../../up") for seed in range(1, 6)],
+     "1/result.json: framework is '../../../../../up': expected one of pytorch"),
+    (lambda f: [rewritten(f, seed, framework="tensorflow") for seed in range(1, 6)],
+     "1/result.json: framework is 'tensorflow': expected one of pytorch, tensorflow, paddlepaddle, "
+     "as in its config"),
+    (lambda f: [rewritten(f, seed, config={}) for seed in range(1, 6)],
+     "1/result.json: config: application: expected"),
     (lambda f: (f / "1" / "run.log").unlink(), "1/run.log: No such file"),
     (lambda f: rewritten(f, 1, seed=77), "its log says seed 1, its result 77"),
 ])  # fmt: skip
@@ -233,6 +240,52 @@ def test_wrong_words(argv, words, five, system, tmp_path, capsys):
     more = [system(), "-o", tmp_path / "x"] if argv else []
     [line] = said(capsys, 1, five, *more, *argv)
     assert words in line
+
+
+def test_a_package_within_the_code_that_it_copies(five, system, capsys):
+    inside = os.path.join(benchmark.ROOT, "image_classification", "new", "package")
+    [line] = said(capsys, 1, five, system(), "-o", inside)
+    assert "which is copied. Name a folder elsewhere." in line
+    assert not os.path.exists(os.path.dirname(inside))
+
+
+def test_a_hostile_commit_is_text(five, system, tmp_path, capsys):
+    folder = shutil.copytree(five, tmp_path / "runs")
+    for seed in range(1, 6):
+        rewritten(folder, seed, commit="\ud800`\n# title")
+    said(capsys, 2, folder, system(), "-o", tmp_path / "package", "--round=6.1.0")
+    readme, = (tmp_path / "package").glob("*/benchmarks/resnet/box-1/README.md")
+    assert r"Commit: `\ud800`\n# title`." in readme.read_text()
+
+
+def test_an_interruption_leaves_nothing_and_others_folders_alone(five, system, tmp_path, capsys,
+                                                                 monkeypatch):
+    (tmp_path / "package.part").mkdir()  # another's
+    (tmp_path / "package.part" / "kept").touch()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(submission, "judge", interrupted)
+    description = system()
+    before = set(tmp_path.rglob("*"))
+    assert submission.main([str(five), description, "-o", str(tmp_path / "package")]) == 130
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_checker_that_hangs_or_breaks_down(five, system, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(submission, "read_system", lambda *_: SYSTEM)
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\ncat\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(submission.sys, "executable", str(broken))
+    lines = said(capsys, 2, five, system(), "-o", tmp_path / "one", "--round=4.0.0")
+    assert [lines[1].strip(), lines[3].strip()] == [
+        "ERROR - package_checker broke down", "ERROR - repo_checker broke down"]
+    broken.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(submission, "MAX_SECONDS", 0.5)
+    lines = said(capsys, 2, five, system(), "-o", tmp_path / "two")
+    assert lines[1].strip() == "ERROR - took more than 0.5 s"
 
 
 def test_a_folder_that_is_there_is_left_alone(five, system, tmp_path, capsys):

@@ -100,3 +100,43 @@ def test_without_tensorboard_it_says_what_to_do(folder, capsys, monkeypatch):
 def test_no_words_are_told_how(capsys):
     assert tensorboard.main([]) == 1
     assert "usage: python -m common.tensorboard" in capsys.readouterr().err
+
+
+def lines(*events):
+    return "".join(f":::MLLOG {json.dumps({'time_ms': 1, 'metadata': {'epoch_num': 1}} | one)}\n"
+                   for one in events)
+
+
+@pytest.mark.parametrize(("event", "tags"), [
+    ({"key": "eval_accuracy", "value": {"\ud800\n": 0.5}},
+     {r"quality/\ud800\n", "target/top1_accuracy"}),
+    ({"key": "epoch_stop", "value": None, "metadata": {"epoch_num": 1, "loss": 1e308}},
+     {"learning_rate"}),
+    ({"key": "epoch_stop", "value": None, "metadata": {"epoch_num": 10**9 - 1, "loss": 1}}, set()),
+])  # fmt: skip
+def test_what_its_files_cannot_hold(event, tags, folder, tmp_path, capsys, recwarn):
+    result = json.loads((folder / "result.json").read_text())
+    result["quality_curve"] = [result["quality_curve"][0] | {"step": 10**15}]
+    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "run.log").write_text(lines(event))
+    assert tensorboard.main([str(folder)]) == (0 if tags else 1)
+    assert (folder / "tensorboard").exists() == bool(tags)
+    if tags:
+        assert read(folder / "tensorboard")[0].keys() == tags
+    else:
+        assert "has no epoch yet" in capsys.readouterr().err
+    assert not recwarn.list
+
+
+def test_whole_or_not_at_all(folder, capsys, monkeypatch):
+    from tensorboard.summary import Writer
+
+    def interrupted(self, *_, **__):
+        raise KeyboardInterrupt
+
+    before = sorted(folder.iterdir())
+    with monkeypatch.context() as changed:
+        changed.setattr(Writer, "add_scalar", interrupted)
+        assert tensorboard.main([str(folder)]) == 130
+    assert sorted(folder.iterdir()) == before
+    assert tensorboard.main([str(folder)]) == 0
