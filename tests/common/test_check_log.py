@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from common import benchmark, check_log, machine
@@ -25,9 +26,19 @@ def config_of(application, profile, folder):
                                clear_caches=profile == "REFERENCE", **counts)
 
 
-def finished(config, *values):
-    """Runs with the scores of the last epochs; those before have the first one's."""
+def targets_of(config):
+    """The target of each metric, in its order."""
     quality = benchmark.benchmark_of(config.application).quality(config)
+    return np.array([quality.targets(config.target)[name] for name in quality.names])
+
+
+def finished(config, *values):
+    """Runs with the scores of the last epochs; those before have the first one's.
+
+    values: of each metric in its order, or one for all.
+    """
+    quality = benchmark.benchmark_of(config.application).quality(config)
+    values = [np.broadcast_to(value, len(quality.names)) for value in values]
     fake.run(config, [*values[:1] * (config.num_epochs - len(values)), *values],
              names=quality.names, higher_is_better=quality.higher_is_better)
 
@@ -43,8 +54,9 @@ def test_a_reference_run_passes_where_its_target_is_met(application, tmp_path, c
     config = dataclasses.replace(config_of(application, "REFERENCE", tmp_path / "met"),
                                  num_epochs=4)
     facts = benchmark.benchmark_of(application)
-    higher = facts.quality(config).higher_is_better
-    poor, good = (0.01, config.target + 0.001) if higher else (99.0, config.target - 0.001)
+    targets = targets_of(config)
+    poor, good = ((0.01, targets + 0.001) if facts.quality(config).higher_is_better
+                  else (99.0, targets - 0.001))
     finished(config, poor, good)
     code, shown = judged(tmp_path / "met", capsys)
     assert code == 0, shown
@@ -69,7 +81,7 @@ def test_a_reference_run_passes_where_its_target_is_met(application, tmp_path, c
 def test_a_quick_run_passes_in_the_open_division(application, tmp_path, capsys):
     config = config_of(application, "QUICK", tmp_path)
     higher = benchmark.benchmark_of(application).quality(config).higher_is_better
-    finished(config, 0.01 if higher else 99.0, config.target)
+    finished(config, 0.01 if higher else 99.0, targets_of(config))
     code, shown = judged(tmp_path, capsys)
     assert code == 0, shown
     assert f"open division: {benchmark.benchmark_of(application).name}" in shown

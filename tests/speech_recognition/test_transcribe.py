@@ -67,7 +67,7 @@ def test_what_is_refused_in_one_line(tmp_path, capsys, arguments, words):
     soundfile.write(names["fast"], np.zeros((999, 2)), 44100)
     (tmp_path / "c.txt").write_text("WHAT IS SAID\n")
     (tmp_path / "cut.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:40])
-    config = sounds.own("", **TINY)
+    config = sounds.own("", application="speech_recognition", **TINY)
     names["run"] = save(tmp_path / "run", trained.expected_state(config))
     names["large"] = save(tmp_path / "large", conv_channels=1 << 16, hidden_size=1 << 16)
     names["other"] = save(tmp_path / "other", application="translation")
