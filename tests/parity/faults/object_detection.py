@@ -81,7 +81,7 @@ class TheLargestKeysAreSampled:
 
 
 class SuppressesAtTheThreshold:
-    edits = {"regions": [("> threshold)", ">= threshold)")]}
+    edits = {"regions": [("boxes) > threshold", "boxes) >= threshold")]}
 
 
 class SuppressesBySuppressedBoxes:
