@@ -18,14 +18,14 @@ TOLERANCES = {
         "evaluation": 5e-5,
     },
     "fp64": {
-        "activation": 1e-11,
-        "loss": 1e-12,
-        "gradient": 1e-10,
-        "gradient_scale": 1e-11,
-        "velocity": 1e-10,
-        "parameter": 1e-11,
-        "statistic": 1e-14,
-        "evaluation": 1e-11,
+        "activation": 6e-14,
+        "loss": 1e-14,
+        "gradient": 1e-13,
+        "gradient_scale": 1e-14,
+        "velocity": 1e-13,
+        "parameter": 1e-14,
+        "statistic": 1e-15,
+        "evaluation": 2e-14,
     },
 }
 

@@ -45,7 +45,7 @@ class RgbOrder:
     edits = {"model": [{
         "pytorch": ("images.flip(3)", "images"),
         "tensorflow": ("images[..., ::-1]", "images"),
-        "paddlepaddle": ("images.flip(3)", "images"),
+        "paddlepaddle": ("rgb.unbind(0)[::-1]", "rgb.unbind(0)"),
     }]}  # fmt: skip
 
 
@@ -81,7 +81,7 @@ class TheLargestKeysAreSampled:
 
 
 class SuppressesAtTheThreshold:
-    edits = {"regions": [("> threshold)", ">= threshold)")]}
+    edits = {"regions": [("boxes) > threshold", "boxes) >= threshold")]}
 
 
 class SuppressesBySuppressedBoxes:
