@@ -44,7 +44,7 @@ def main(application, framework_name, *folders):
         config = inputs.read_config(facts, folder)
         kind = os.path.basename(folder)
         to_record = record.lead if framework_name == LEADER else record.record
-        if runs(framework_name, config.precision):
+        if runs(application, framework_name, config.precision):
             to_record(facts, config, module.framework, module.Trainer, folder, framework_name)
         dumps = inputs.dumps(folder)
         for framework, own_kind, fault, place in cases(application):
@@ -80,9 +80,11 @@ def kinds(application):
     return (*PRECISIONS, *getattr(settings_of(application), "PLANTED_MORE", {}))
 
 
-def runs(framework_name, precision):
-    """Whether a framework has a precision on the CPU."""
-    return (framework_name, precision) != ("paddlepaddle", "bf16")
+def runs(application, framework_name, precision):
+    """Whether a framework has a precision on the CPU, and the application's faults are told in it.
+    """
+    without = getattr(settings_of(application), "PLANTED_WITHOUT", set())
+    return (framework_name, precision) not in without | {("paddlepaddle", "bf16")}
 
 
 def recorded_as(framework_name, fault):
@@ -98,7 +100,7 @@ def cases(application):
             words = words.split()
             for framework_name in [name for name in FRAMEWORKS if name in words] or FRAMEWORKS:
                 for kind in kinds(application):
-                    if kind in words and runs(framework_name, kind):
+                    if kind in words and runs(application, framework_name, kind):
                         yield framework_name, kind, fault, place
 
 

@@ -36,7 +36,7 @@ def planted_cases():
     for application in APPLICATIONS:
         for framework_name in FRAMEWORKS:
             for kind in plant.kinds(application):
-                if plant.runs(framework_name, kind):
+                if plant.runs(application, framework_name, kind):
                     yield case(application, framework_name, kind, None, None)
         for planted_case in plant.cases(application):
             yield case(application, *planted_case)
