@@ -18,6 +18,6 @@ SETTINGS = {
 PLANTED = ["--steps=3", "--set=warmup_steps=3", "--set=boundaries=1", *SMALL]
 # Boxes that clipping makes alike, all of the picture, overlap by exactly as much as is allowed.
 PLANTED_MORE = {"alike": ["--steps=1", "--precision=fp64", "--set=proposal_overlap=1", *SMALL]}
-# TensorFlow adds up the gradients of biases in bfloat16 on a CPU: 1 % off over so few regions, where
-# the reference is nearer to exact.  So its bfloat16 is not held here.
+# TensorFlow adds up the gradients of biases in bfloat16 on a CPU: 1 % off over so few regions,
+# where the reference is nearer to exact.  So its bfloat16 is not held here.
 PLANTED_WITHOUT = {("tensorflow", "bf16")}
