@@ -346,7 +346,9 @@ def _ctc_losses(log_probabilities, labels, lengths, num_labels):
     behind = places - 2 * num_labels[:, None]
     is_end = (behind == 0) | (behind == -1)
     sums = tf.reduce_logsumexp(tf.where(is_end, sums, NEVER), axis=1)
-    return tf.where(~(sums <= NEVER / 2.0), -sums, 0.0)  # NaN stays
+    losses = tf.where(sums > NEVER / 2.0, -sums, 0.0)
+    # reduce_logsumexp may leave a NaN out: it stays, by what the losses are made of.
+    return losses + tf.stop_gradient(0.0 * tf.reduce_sum(heard, axis=[1, 2]))
 
 
 def _later(x, count, first):

@@ -147,6 +147,7 @@ def test_bfloat16_ends_before_the_loss(application, framework):
 # What makes a few steps of the quick profile quick.
 SMALL = {
     "image_classification": {"image_size": 32, "resize_size": 32, "warmup_epochs": 0.01},
+    "object_detection": {},
     "recommendation": {},
     "sentiment_analysis": {},
     "speech_recognition": {

@@ -42,12 +42,14 @@ def batch_of(seed=0):
 @pytest.fixture(scope="module")
 def make(framework):
     """Makes a Trainer of this session's framework, in float64."""
+    framework.start(SMALL)  # once: TensorFlow's starts anew what dropout draws from
+    module = trainers.train_module("translation", framework)
 
     def trainer(config=SMALL):
         values = parameters.initial_parameters(config)
         # Louder than the initial values, which would foretell the same piece everywhere.
         values = {n: 2.0 * v for n, v in values.items()}
-        return trainers.started("translation", framework, config, values)
+        return module.Trainer(config, values)
 
     return trainer
 

@@ -234,7 +234,7 @@ class InfiniteLossesAreNoUtterances:
 class InfiniteLossesStay:
     edits = {"model": [{
         "pytorch": ("zero_infinity=True", "zero_infinity=False"),
-        "tensorflow": ("tf.where(~(sums <= NEVER / 2.0), -sums, 0.0)", "-sums"),
+        "tensorflow": ("tf.where(sums > NEVER / 2.0, -sums, 0.0)", "-sums"),
         "paddlepaddle": ("losses * (lengths > 0).astype(losses.dtype)",
                          'paddle.where(losses > 0.0, losses, losses + float("inf"))'),
     }]}  # fmt: skip
