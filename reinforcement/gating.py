@@ -34,7 +34,7 @@ def promote(run, trainer, player, generation):
         before = inputs.load(games.player_path(config.output_dir, generation - 1))
         take(player, before)
         wins, found = play(run, trainer, player, generation)
-        if wins < config.gate_share * config.gate_games:
+        if wins / config.gate_games < config.gate_share:
             best = before
     if framework.rank() == 0:
         checkpoint.save_tensors(path, best)
@@ -117,7 +117,7 @@ def match(config, new, old, generation, numbers):
                 if winner:
                     found[numbers[slot]] = games.Played(
                         np.array(moves[slot], np.int16),
-                        np.array(visits[slot], np.int32).reshape(len(moves[slot]), -1),
+                        np.array(visits[slot], np.int32).reshape(-1, len(counts)),
                         winner,
                         resigned,
                     )
