@@ -2,8 +2,8 @@
 
 numba's own cache lies beside the source, does not see that a called function of another file has
 changed, and two processes that fill it at once may mix up two versions of a function.  So here the
-folder's name is a sum over all sources, and one process at a time compiles: see one_at_a_time.
-Where no folder can be written each process compiles for itself.
+folder's name is a sum over all that is compiled, and one process at a time compiles: see
+one_at_a_time.  Where no folder can be written each process compiles for itself.
 """
 
 import contextlib
@@ -23,7 +23,9 @@ def _folder():
     """
     total = hashlib.sha256(numba.__version__.encode())
     for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        total.update(path.read_bytes())
+        source = path.read_bytes()
+        if b"@compiled\n" in source:
+            total.update(source)
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(cache, "time-to-quality", "numba")
     folder = os.path.join(base, total.hexdigest()[:16])

@@ -73,6 +73,7 @@ class Config(Options):
     prediction_leaves: Count = 4
     first_move: Whole = 0                             # moves before it are not asked
     distinct: bool = False                            # positions: each once, up to symmetry
+    skip_plain: bool = False                          # not where the most central point is played
 
     # Gating: the new network against the best one.
     gate_games: Count = 100                           # half with each colour
@@ -116,8 +117,9 @@ QUICK = replace(
     num_positions=None,
     prediction_rounds=1,
     prediction_readouts=64,
-    first_move=2,
+    first_move=4,
     distinct=True,
+    skip_plain=True,
     gate_games=20,
     positions_at_once=256,
 )

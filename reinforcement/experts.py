@@ -35,40 +35,61 @@ def files(data_dir):
 
 def questions(config):
     """[Question] of a prepared config, in the games' order.  Raises UserError."""
-    return _questions(config.data_dir, config.board_size, config.first_move, config.distinct)
+    size = config.board_size
+    return _questions(config.data_dir, size, config.first_move, config.distinct, config.skip_plain)
 
 
 @functools.lru_cache(maxsize=4)
-def _questions(data_dir, size, first_move, distinct):
-    found, seen = [], set()
-    for path in files(data_dir):
-        for game in sgf.read(path):
-            if game.size != size:
-                raise UserError(f"{path}: a board of {game.size}x{game.size}, expected {size}x"
-                                f"{size}. Say --set board_size={game.size}, or remove it.")
-            for question, key in asked(game):
-                if len(question.moves) >= first_move and not (distinct and key in seen):
-                    seen.add(key)
-                    found.append(question)
-    return found
+def _questions(data_dir, size, *choice):
+    def all_games():
+        for path in files(data_dir):
+            for game in sgf.read(path):
+                if game.size != size:
+                    raise UserError(f"{path}: a board of {game.size}x{game.size}, expected {size}x"
+                                    f"{size}. Say --set board_size={game.size}, or remove it.")
+                yield game
+
+    return list(chosen(all_games(), *choice))
+
+
+def chosen(games, first_move, distinct, skip_plain):
+    """Yields the Questions of games; the further arguments are the config's."""
+    seen = set()
+    for game in games:
+        for question, position in asked(game):
+            if len(question.moves) < first_move:
+                continue
+            if skip_plain and question.answer == most_central(position):
+                continue
+            if distinct and key(position) in seen:
+                continue
+            seen.add(key(position))
+            yield question
 
 
 def asked(game):
-    """Yields (Question, key) of each move but the passes, until the game is over by our rules.
-
-    key: equal for positions that are, but for symmetry.
+    """Yields (Question, Position) of each move but the passes, until the game is over by our rules.
     """
     position = go.Position(game.size, game.komi)
     for number, move in enumerate(game.moves):
         if position.is_over():
             return
         if move != game.size**2:
-            yield Question(tuple(game.moves[:number]), game.komi, move), key(position)
+            yield Question(tuple(game.moves[:number]), game.komi, move), position
         position.play(move)
 
 
+def most_central(position):
+    """The legal point nearest to the board's centre, of several the first; else a pass."""
+    size = position.size
+    points = np.flatnonzero(position.legal()[:-1])
+    rows, columns = np.divmod(points, size)
+    distances = (2 * rows - size + 1) ** 2 + (2 * columns - size + 1) ** 2
+    return int(points[np.argmin(distances)]) if len(points) else size * size
+
+
 def key(position):
-    """bytes: the same for all eight turned forms of a position."""
+    """bytes: the same for all eight turned forms of a position, and for no other."""
     turned = go.symmetries(position.size)
     ko = np.zeros(position.size**2, np.int8)
     if position.ko != go.NO_KO:

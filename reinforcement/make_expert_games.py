@@ -2,7 +2,7 @@
 
     python -m reinforcement.make_expert_games reinforcement/expert_games.sgf
 
-Needs gnugo (Debian's package of that name, 3.8).  Two random moves open a game; they are not asked.
+Needs gnugo (Debian's package of that name, 3.8).  Four random moves open a game; they are not asked.
 A game ends with its first pass: what comes behind it is no choice.  It goes on until there are
 enough positions that differ up to symmetry: some minutes.
 """
@@ -16,7 +16,7 @@ from reinforcement import experts, go, sgf
 from reinforcement.config import QUICK
 
 POSITIONS = 1600
-LEVEL = 10
+LEVEL = 3
 PLACES = ("gnugo", "/usr/games/gnugo")
 
 
@@ -80,18 +80,21 @@ def play(seed):
 
 def main(path):
     """Writes the file.  Returns the exit code."""
-    seen, lines, seed = set(), set(), 0
+    games, lines, seed, count = [], set(), 0, 0
     with open(path, "w") as opened:
-        while len(seen) < POSITIONS:
+        while count < POSITIONS:
             seed += 1
             game = play(seed)
             if tuple(game.moves) in lines:
                 continue
             lines.add(tuple(game.moves))
-            seen |= {key for question, key in experts.asked(game)
-                     if len(question.moves) >= QUICK.first_move}
+            games.append(game)
             opened.write(sgf.written(game).replace("\n;", ";"))
-    print(f"{path}: {len(lines)} games, {len(seen)} positions")
+            if len(games) % 20 == 0:
+                opened.flush()
+                choice = (QUICK.first_move, QUICK.distinct, QUICK.skip_plain)
+                count = len(list(experts.chosen(games, *choice)))
+                print(f"{len(games)} games, {count} positions", flush=True)
     return 0
 
 

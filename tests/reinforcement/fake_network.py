@@ -1,4 +1,4 @@
-"""A network of numbers drawn from what it is shown: alike for equal planes, different for others."""
+"""A network whose answer is drawn from what it is shown: alike for equal planes."""
 
 import zlib
 

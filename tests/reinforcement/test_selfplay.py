@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -186,14 +187,18 @@ def test_games_are_played_once_and_damaged_ones_anew(six, tmp_path):
     name = games.name_of(Player().weights)
     for number, game in six.items():
         assert same(games.load(games.path(folder, number), config, name, name), game)
-    before = {n: open(games.path(folder, n)).read() for n in range(6)}
+
+    def texts():
+        return {n: pathlib.Path(games.path(folder, n)).read_text() for n in range(6)}
+
+    before = texts()
     assert selfplay.play(Run(config), Player(), 2) == {"games": 0, "positions": 0, "readouts": 0}
     os.remove(games.path(folder, 1))
     for number, keep in ((3, 0.5), (4, 0.0)):
-        with open(games.path(folder, number), "w") as opened:
-            opened.write(before[number][: int(keep * len(before[number]))])
+        part = before[number][: int(keep * len(before[number]))]
+        pathlib.Path(games.path(folder, number)).write_text(part)
     assert selfplay.play(Run(config), Player(), 2)["games"] == 3
-    assert {n: open(games.path(folder, n)).read() for n in range(6)} == before
+    assert texts() == before
     assert sorted(os.listdir(folder)) == [f"{n:05d}.sgf" for n in range(6)]
     assert selfplay.play(Run(config), Player(weight=2.0), 2)["games"] == 6  # of another network
 
@@ -203,14 +208,15 @@ def test_games_are_played_once_and_damaged_ones_anew(six, tmp_path):
     [("RE[B+", "RE[?+"), ("RE[W+", "RE[?+"), ("C5 ", "Z9 "), ("SZ[5]", "SZ[6]"), (", ", ",")],
 )
 def test_a_game_that_says_something_odd_is_none(six, old, new, tmp_path):
-    path = str(tmp_path / "game.sgf")
+    file = tmp_path / "game.sgf"
+    path = str(file)
     for game in six.values():
         games.save(path, game, CONFIG, "a", "a")
-        text = open(path).read()
+        text = file.read_text()
         if old in text:
             break
     assert same(games.load(path, CONFIG, "a", "a"), game)
     assert games.load(path, CONFIG, "a", "b") is None
-    open(path, "w").write(text.replace(old, new))
+    file.write_text(text.replace(old, new))
     assert games.load(path, CONFIG, "a", "a") is None
     assert games.load(str(tmp_path / "missing.sgf"), CONFIG) is None

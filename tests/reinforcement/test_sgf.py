@@ -73,7 +73,7 @@ def test_old_names_with_small_letters_and_several_values():
 def test_what_is_no_game_gives_one_line(text, words, tmp_path):
     path = tmp_path / "game.sgf"
     path.write_text(text)
-    with pytest.raises(UserError, match="game.sgf: no game record that can be read") as caught:
+    with pytest.raises(UserError, match=r"game\.sgf: no game record that can be read") as caught:
         sgf.read(str(path))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
