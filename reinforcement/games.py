@@ -68,7 +68,7 @@ def save(file, game, config, black, white):
     winner = "B" if game.winner == go.BLACK else "W"
     margin = "R" if game.resigned else f"{abs(record.end().score()):g}"
     record.result = f"{winner}+{margin}"
-    temporary = f"{file}.{os.getpid()}.tmp"
+    temporary = f"{file}.tmp"   # one process alone plays a game
     try:
         with open(temporary, "w", encoding="utf-8") as opened:
             opened.write(sgf.written(record))
