@@ -2,7 +2,7 @@
 
     python -m reinforcement.make_expert_games reinforcement/expert_games.sgf
 
-Needs gnugo (Debian's package of that name, 3.8).  Four random moves open a game; they are not asked.
+Needs gnugo (Debian's package of that name, 3.8).  Four random moves, not asked, open a game.
 A game ends with its first pass: what comes behind it is no choice.  It goes on until there are
 enough positions that differ up to symmetry: some minutes.
 """

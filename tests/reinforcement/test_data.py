@@ -150,7 +150,8 @@ def asked(tmp_path):
         (folder / "sgf" / "deep").mkdir(parents=True)
         for number, one in enumerate(records):
             (folder / "sgf" / "deep" / f"{number}.sgf").write_text(sgf.written(one))
-        fields = {"data_dir": str(folder), "first_move": 0, "distinct": False} | changes
+        fields = {"data_dir": str(folder), "first_move": 0, "distinct": False,
+                  "skip_plain": False} | changes
         return dataclasses.replace(numbers.QUICK, seed=1, **fields)
 
     return make
@@ -177,6 +178,11 @@ def test_positions_that_differ_by_symmetry_alone_are_asked_once(asked):
     # The empty board, a stone on B4 (or D2 or B2), and one on B3.
     assert [len(one.moves) for one in found] == [0, 1, 1]
     assert found[1].answer == sgf.move_of("C3", 5)
+
+
+def test_where_the_most_central_point_is_played_is_not_asked(asked):
+    config = asked(record(5, "C3", "C4", "D3", "B2"), skip_plain=True)
+    assert [(len(one.moves), one.answer) for one in experts.questions(config)] == [(2, 13), (3, 16)]
 
 
 def test_colours_and_kos_make_positions_differ():
