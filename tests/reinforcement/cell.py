@@ -1,9 +1,11 @@
 """What the shared tests need to know of reinforcement; tests/cells.py explains each."""
 
+import dataclasses
 import pathlib
 import shutil
 
 from reinforcement import sgf
+from reinforcement.config import QUICK
 from tests.reinforcement import baselines
 
 # Coefficients that float32 holds exactly, since PaddlePaddle keeps them so.
@@ -49,6 +51,8 @@ def real_data(folder, sample):
     shutil.copytree(sample, folder, dirs_exist_ok=True)
 
 
-def real_baseline(config):
+def real_baseline(data_dir):
     """A random move's share."""
+    config = dataclasses.replace(QUICK, board_size=9, first_move=0, distinct=False,
+                                 skip_plain=False, data_dir=str(data_dir))  # fmt: skip
     return baselines.random_move(config)
