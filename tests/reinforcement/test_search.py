@@ -72,7 +72,7 @@ def test_every_node_is_that_of_a_plain_search(size, readouts, moves):
     draw, nodes = 12345 + size, 0
     forest = search.Forest(config(size), 3)
     for game in range(3):
-        forest.begin(game, 7, 0.5)
+        forest.begin(game, 7, 0.5, [4, 0, 8, 2])  # what it leaves behind must not be seen
     forest.begin(1, draw, 0.5)
     games = np.array([1], np.int32)
     root, ask = plain_go.Node(plain_go.Position(size, 0.5)), asking(draw)
