@@ -12,6 +12,7 @@ from common.errors import UserError
 from reinforcement import config as numbers
 from reinforcement import data, experts, games, go, prediction, quality, sgf
 from tests.reinforcement import fake_network, plain_go
+from tests.reinforcement.test_search import plain_root
 
 CONFIG = dataclasses.replace(numbers.QUICK, seed=3, games_per_generation=3, batch_size=4,
                              steps_per_generation=5, window_positions=30)  # fmt: skip
@@ -237,6 +238,12 @@ def test_a_prediction_does_not_depend_on_those_beside_it(asked):
     assert moves.tolist() == np.argmax(visits, axis=1).tolist()
     # The first batch is the root alone, each further one of four.
     assert ((visits.sum(axis=1) >= 30 - 4) & (visits.sum(axis=1) <= 30 + 4)).all()
+    for number, question in enumerate(experts.questions(config)):
+        position = plain_go.Position(5, 0.5)
+        for move in question.moves:
+            position = position.after(move)
+        draw = int(batches.at(np.arange(4))["draws"][number])
+        assert visits[number].tolist() == plain_root(position, draw, 30, 4).child_n
     for number in (3, 0):
         config = dataclasses.replace(config, network_rows=3)
         one = prediction.choose(config, fake_network.evaluate, batches.at(np.array([number])))

@@ -9,7 +9,8 @@ import pytest
 from common.parity import inputs
 from reinforcement import config as numbers
 from reinforcement import games, gating, go
-from tests.reinforcement import fake_network
+from tests.reinforcement import fake_network, plain_go
+from tests.reinforcement.test_search import plain_root
 from tests.reinforcement.test_selfplay import Player, Run, same
 
 CONFIG = dataclasses.replace(numbers.QUICK, seed=3, gate_games=6, readouts=12, leaves=4,
@@ -45,6 +46,16 @@ def test_the_most_visited_move_is_played_without_noise():
     for game in gating.match(CONFIG, fake_network.evaluate, fake_network.evaluate, 1,
                              [0, 3]).values():  # fmt: skip
         assert game.moves.tolist() == np.argmax(game.visits, axis=1).tolist()
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_the_first_move_is_that_of_a_plain_search(number):
+    """By the network that has Black, from its own stream of random numbers."""
+    game = gating.match(CONFIG, fake_network.evaluate, fake_network.evaluate, 2, [number])[number]
+    draws = np.random.default_rng([3, gating.MATCH, 2, number]).integers(1 << 64, size=2,
+                                                                         dtype=np.uint64)
+    root = plain_root(plain_go.Position(5, 0.5), int(draws[1 if number >= 3 else 0]), 12, 4)
+    assert game.visits[0].tolist() == root.child_n
 
 
 def test_the_side_that_is_lost_resigns():

@@ -47,6 +47,14 @@ def asking(draw):
     return ask
 
 
+def plain_root(position, draw, readouts, leaves):
+    """The root of a plain search from a position, without noise."""
+    root, ask = plain_go.Node(position), asking(draw)
+    while root.visits() < readouts:
+        plain_go.search_round(root, leaves, QUICK.c_puct, ask)
+    return root
+
+
 def assert_same(trees, number, node, total=None):
     """A node of the pool and a plain one, with all below them.  Returns how many there are."""
     own = trees.node[number]
