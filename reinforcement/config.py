@@ -98,7 +98,7 @@ REFERENCE = Config(
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target=0.20,
+    target=0.14,
     num_epochs=12,
     board_size=5,
     komi=0.5,
