@@ -4,7 +4,7 @@
 
 Needs gnugo (Debian's package of that name, 3.8).  Four random moves, not asked, open a game.
 A game ends with its first pass: what comes behind it is no choice.  It goes on until there are
-enough positions that differ up to symmetry: some minutes.
+enough positions that differ up to symmetry: some minutes.  Cut off, start it again: it goes on.
 """
 
 import os
@@ -73,15 +73,17 @@ def play(seed):
             game.moves.append(move)
     finally:
         engine.close()
-    game.result = "?"
+    game.result, game.event = "?", str(seed)
     game.comments = [""] * len(game.moves)
     return game
 
 
 def main(path):
     """Writes the file.  Returns the exit code."""
-    games, lines, seed, count = [], set(), 0, 0
-    with open(path, "w") as opened:
+    games = sgf.read(path) if os.path.exists(path) else []
+    lines, count = {tuple(game.moves) for game in games}, 0
+    seed = int(games[-1].event) if games else 0
+    with open(path, "a") as opened:
         while count < POSITIONS:
             seed += 1
             game = play(seed)

@@ -30,6 +30,7 @@ class Game:
     black: str = ""
     white: str = ""
     result: str = ""
+    event: str = ""
 
     def end(self):
         """The Position at the game's end.  Raises ValueError for a move against the rules."""
@@ -114,7 +115,8 @@ def _game(nodes):
     komi = first("KM", "0") or "0"
     if not re.fullmatch(r"[+-]?\d{1,3}(\.\d{0,4})?", komi, re.ASCII):
         raise ValueError(f"KM[{komi[:20]}]: expected a number")
-    game = Game(int(size), float(komi), black=first("PB"), white=first("PW"), result=first("RE"))
+    game = Game(int(size), float(komi), black=first("PB"), white=first("PW"),
+                result=first("RE"), event=first("EV"))  # fmt: skip
     for node in nodes:
         if any(name in node for name in ("AB", "AW", "AE", "PL")):
             raise ValueError("stones that nobody played")
@@ -143,7 +145,8 @@ def written(game):
         return re.sub(r"([\]\\])", r"\\\1", text)
 
     lines = [f"(;GM[1]FF[4]CA[UTF-8]SZ[{game.size}]KM[{game.komi:g}]RU[Chinese]"
-             f"PB[{plain(game.black)}]PW[{plain(game.white)}]RE[{plain(game.result)}]"]
+             f"PB[{plain(game.black)}]PW[{plain(game.white)}]RE[{plain(game.result)}]"
+             + f"EV[{plain(game.event)}]" * bool(game.event)]
     for number, (move, comment) in enumerate(zip(game.moves, game.comments, strict=True)):
         row, column = divmod(move, game.size)
         text = "" if move == game.size**2 else f"{chr(97 + column)}{chr(97 + row)}"

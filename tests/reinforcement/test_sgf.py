@@ -19,7 +19,7 @@ def test_a_game():
 def test_what_is_written_reads_the_same():
     (game,) = sgf.parse(SMALL)
     game.comments[2] = "C5 3, [a\\b], pass 1"
-    game.komi = -7.25
+    game.komi, game.event = -7.25, "a [cup]"
     (again,) = sgf.parse(sgf.written(game))
     assert again == game
 
