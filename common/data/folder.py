@@ -9,6 +9,8 @@ import tempfile
 from common.data import sums
 from common.errors import UserError
 
+MAKING, PART = "making-", ".part"  # begin and end the name of a folder that is being made
+
 
 def make(folder, write, what, advice):
     """Makes a folder, filled by write(temporary folder), where it is not there yet.
@@ -20,10 +22,13 @@ def make(folder, write, what, advice):
     if is_whole(folder):
         return
     parent = os.path.dirname(folder)
-    temporary = None
+    temporary = owned = None
     try:
         os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(dir=parent, suffix=".part")
+        with _locked(parent):
+            _sweep(parent)
+            temporary = tempfile.mkdtemp(PART, MAKING, parent)
+            owned = _lock(temporary)
         filled = os.path.join(temporary, "whole")
         os.mkdir(filled)
         write(filled)
@@ -42,6 +47,21 @@ def make(folder, write, what, advice):
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
+        if owned is not None:
+            os.close(owned)
+
+
+def _sweep(parent):
+    """Removes what killed processes left in a folder: a living one holds a lock on its own."""
+    for name in os.listdir(parent):
+        left = os.path.join(parent, name)
+        if name.startswith(MAKING) and name.endswith(PART) and os.path.isdir(left):
+            try:
+                owned = _lock(left, fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(owned)
 
 
 def is_whole(folder):
@@ -54,10 +74,20 @@ def is_whole(folder):
 
 @contextlib.contextmanager
 def _locked(folder):
-    """One process at a time; the kernel frees the lock, however a process ends."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    """One process at a time."""
+    descriptor = _lock(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(folder, how=0):
+    """A descriptor that holds the lock of a folder; the kernel frees it, however a process ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | how)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -78,6 +78,7 @@ def test_killed_midway_it_is_written_anew(cache):
     assert not (cache / "application-quick-3").exists()
     folder = start(0).communicate(timeout=60)[0].strip()
     assert sorted(os.listdir(folder)) == ["SHA256SUMS", "first", "second"]
+    assert os.listdir(cache) == ["application-quick-3"]  # nothing of the killed one is left
 
 
 def cut(file):
