@@ -184,6 +184,11 @@ def check(config):
     strides = tuple(4 << level for level in range(len(config.blocks) + 1))
     if config.strides != strides:
         raise UserError(f"strides={config.strides}: expected {strides}, one more than blocks.")
+    if config.shape_step % size_step(config):
+        raise UserError(f"shape_step={config.shape_step}: expected a multiple of "
+                        f"{size_step(config)}, as a batch's sides are.")
+    if list(config.box_counts) != sorted(set(config.box_counts)):
+        raise UserError(f"box_counts={config.box_counts}: expected rising numbers.")
     for name, length in (("mean_bgr", 3), ("box_weights", 4)):
         if len(getattr(config, name)) != length:
             raise UserError(f"{name}={getattr(config, name)}: expected {length} numbers.")
@@ -199,6 +204,14 @@ def check(config):
         if least > most:
             raise UserError(f"{few}={least}: expected {many}={most} or less.")
     return config
+
+
+def size_step(config):
+    """Both sides of a batch are multiples of it: each layer halves the one below exactly.
+
+    32 as in the reference, or the last layer's stride where that is larger.
+    """
+    return max(32, 4 << (len(config.blocks) - 1))
 
 
 def learning_rate(config, step):

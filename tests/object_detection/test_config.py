@@ -73,6 +73,11 @@ def test_the_schedule_is_the_references():
 @pytest.mark.parametrize(("changes", "words"), [
     ({"widths": (8, 8)}, "expected as many of each"),
     ({"strides": (4, 8, 16)}, "one more than blocks"),
+    ({"shape_step": 48}, "expected a multiple of 32"),
+    ({"blocks": (1,) * 5, "widths": (8,) * 5, "strides": (4, 8, 16, 32, 64, 128),
+      "shape_step": 96}, "expected a multiple of 64"),
+    ({"box_counts": (32, 8)}, "expected rising numbers"),
+    ({"box_counts": (8, 8)}, "expected rising numbers"),
     ({"mean_bgr": (1.0,)}, "expected 3 numbers"),
     ({"box_weights": (1.0,) * 3}, "expected 4 numbers"),
     ({"anchor_low": 0.8}, "expected anchor_high=0.7 or less"),
