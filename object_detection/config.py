@@ -118,7 +118,7 @@ REFERENCE = Config(
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target="bbox=0.25,segm=0.22",
+    target="bbox=0.2,segm=0.2",
     num_epochs=20,
     workers=0,
     num_classes=4,
