@@ -98,7 +98,8 @@ def comments(file):
 def _value(value):
     if isinstance(value, tuple):
         return ", ".join(map(_value, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    counts = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if counts else str(value)
 
 
 def rules():

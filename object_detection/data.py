@@ -20,8 +20,7 @@ from common.data.buckets import Packed, filler
 from common.data.dataset import with_counts, with_folder
 from common.errors import UserError
 from object_detection import backbone, bitmaps, coco, images, quick_data
-
-SIZE_STEP = 32           # of the pyramid: both sides of a batch are multiples
+from object_detection.config import size_step
 
 
 def prepare(config):
@@ -231,7 +230,7 @@ def padded(config, sizes):
     shape_step: at the reference's sizes nine shapes an orientation, for a framework compiles each.
     """
     resized = [images.resized_size(*size, config) for size in sizes.tolist()]
-    short = rounded_up(max(config.short_side, *map(min, resized)), SIZE_STEP)
+    short = rounded_up(max(config.short_side, *map(min, resized)), size_step(config))
     long = rounded_up(max(short, *map(max, resized)), config.shape_step)
     return (long, short) if is_portrait(sizes).any() else (short, long)
 

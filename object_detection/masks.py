@@ -11,6 +11,9 @@ import numpy as np
 # rounded either way.
 HALF = 0.5 - 1e-5
 
+# A bitmap's pixel c holds what lies from c to c + 1, so its value is that of the place c + 0.5.
+HALF_PIXEL = 0.5
+
 
 def sample_points(low, high, bins):
     """Where a side of a box is sampled, twice in each bin: float64 [2 bins].
@@ -54,9 +57,10 @@ def align(cells, box, scale, bins):
 def target(bitmap, box, size):
     """What the mask head is to give for a box: bool [size, size], rows first.
 
-    bitmap: bool [H, W], of the instance, at the picture's scale.  box: [4], x1, y1, x2, y2.
+    bitmap: bool [H, W], of the instance, at the picture's scale.  box: [4], x1, y1, x2, y2: a bin
+    is its share of this frame, as when a polygon is cropped and drawn (T05).
     """
-    return align(bitmap[:, :, None].astype(np.float64), box, 1.0, size)[..., 0] >= HALF
+    return align(bitmap[:, :, None].astype(np.float64), box - HALF_PIXEL, 1.0, size)[..., 0] >= HALF
 
 
 def unpack(packed):

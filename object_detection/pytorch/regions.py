@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from common.frameworks.pytorch import dtype
 from object_detection.anchors import level_shapes
 from object_detection.boxes import LARGEST
-from object_detection.masks import HALF
+from object_detection.masks import HALF, HALF_PIXEL
 
 
 def make_anchors(config, base, height, width):
@@ -243,7 +243,7 @@ def mask_targets(config, masks, matches, boxes):
     boxes: [B, M, 4].  Returns [B, M, 2 P, 2 P], of 0 and 1.
     """
     batch, rows_of, height, width = masks.shape
-    x1, y1, x2, y2 = boxes.unbind(-1)
+    x1, y1, x2, y2 = (boxes - HALF_PIXEL).unbind(-1)
     bins = 2 * config.mask_bins
     rows, row_weights = sample_points(y1, y2, torch.full_like(y1, height), bins)  # [B, M, P, 4]
     columns, column_weights = sample_points(x1, x2, torch.full_like(x1, 8 * width), bins)

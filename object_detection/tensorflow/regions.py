@@ -12,7 +12,7 @@ import tensorflow as tf
 from common.frameworks.tensorflow import dtype
 from object_detection.anchors import level_shapes
 from object_detection.boxes import LARGEST
-from object_detection.masks import HALF
+from object_detection.masks import HALF, HALF_PIXEL
 
 
 def make_anchors(config, base, height, width):
@@ -284,7 +284,7 @@ def mask_targets(config, masks, matches, boxes):
     boxes: [B, M, 4].  Returns [B, M, 2 P, 2 P], of 0 and 1.
     """
     batch, rows_of, height, width = tf.unstack(tf.shape(masks, tf.int64))
-    x1, y1, x2, y2 = tf.unstack(boxes, axis=-1)
+    x1, y1, x2, y2 = tf.unstack(boxes - HALF_PIXEL, axis=-1)
     bins = 2 * config.mask_bins
     rows, row_weights = sample_points(y1, y2, tf.cast(height, y1.dtype), bins)  # [B, M, P, 4]
     columns, column_weights = sample_points(x1, x2, tf.cast(8 * width, x1.dtype), bins)

@@ -30,7 +30,7 @@ QUICK_GAP = 0.15
 REAL = ("--target=bbox=1.1,segm=1.1", "--set=num_classes=3", "--set=short_side=192",
         "--set=long_side=256", "--set=rois_per_image=64", "--set=positive_rois=16",
         "--set=detections=40", "--set=batch_size=2")  # fmt: skip
-REAL_GAP = 0.15
+REAL_GAP = 0.1  # 0.057 was seen
 REAL_EPOCHS = 4
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from object_detection import anchors, boxes, masks
+from object_detection import anchors, bitmaps, boxes, masks
 from object_detection.config import QUICK, REFERENCE
 
 
@@ -125,8 +125,25 @@ def test_roi_align_by_hand():
 def test_mask_targets_by_hand():
     bitmap = np.zeros((32, 32), bool)
     bitmap[:, 8:] = True
-    found = masks.target(bitmap, [0.0, 0.0, 28.0, 28.0], 28)
-    assert found[:, 8:].all() and not found[:, :7].any()  # half of bin 7 is between 7 and 8
-    assert found[:, 7].all()
+    found = masks.target(bitmap, np.array([0.0, 0.0, 28.0, 28.0]), 28)
+    assert found[:, 8:].all() and not found[:, :8].any()  # a bin is a pixel
     assert (masks.unpack(masks.pack(bitmap)) == bitmap).all()
     assert masks.pack(bitmap)[0].tolist() == [0, 255, 255, 255]
+
+
+def test_a_discs_target_lies_where_the_disc_does():
+    """Drawn by COCO's rule, in a box that it does not fill.  The mean of many: each is off by what
+    bins of two pixels are."""
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0.0, 2 * np.pi, 720)
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    apart = []
+    for _ in range(16):
+        centre, radius, corner = rng.uniform(30, 40, 2), rng.uniform(12, 18), rng.uniform(5, 9, 2)
+        bitmap = np.zeros((80, 10), np.uint8)
+        bitmaps.draw(bitmap, [(centre + radius * circle).ravel()], 80, 80)
+        box = np.concatenate([corner, corner + 56.0])
+        found = masks.target(masks.unpack(bitmap), box, 28)
+        middle = np.argwhere(found)[:, ::-1].mean(axis=0) + 0.5  # x, y, in bins
+        apart.append([*(corner + 2.0 * middle - centre), 4 * found.sum() / (np.pi * radius**2) - 1])
+    np.testing.assert_allclose(np.mean(apart, axis=0), 0.0, atol=0.1)

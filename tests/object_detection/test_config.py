@@ -64,15 +64,28 @@ def test_the_schedule_is_the_references():
     small = dataclasses.replace(REFERENCE, batch_size=2)
     assert learning_rate(small, 1000) == 0.0025
     assert config.boundaries(small) == [480_000, 640_000]
-    # The rules' table of v0.7: a stretch, as the convergence points of 128 pictures have it.
     large = dataclasses.replace(REFERENCE, batch_size=128, time_stretch=1.2)
-    assert config.boundaries(large) == [9_000, 12_000]
     assert learning_rate(large, 1000) == pytest.approx(0.16)
+
+
+@pytest.mark.parametrize(("batch_size", "time_stretch", "boundaries"), [
+    (8, 1.2, [144_000, 192_000]), (48, 1.2, [24_000, 32_000]), (64, 1.2, [18_000, 24_000]),
+    (96, 1.2, [12_000, 16_000]), (128, 1.2, [9_000, 12_000]), (256, 1.5, [5_625, 7_500]),
+    (272, 1.5, [5_294, 7_058]),
+])  # fmt: skip
+def test_the_rate_falls_where_the_convergence_points_have_it(batch_size, time_stretch, boundaries):
+    changes = {"batch_size": batch_size, "time_stretch": time_stretch}
+    assert config.boundaries(dataclasses.replace(REFERENCE, **changes)) == boundaries
 
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"widths": (8, 8)}, "expected as many of each"),
     ({"strides": (4, 8, 16)}, "one more than blocks"),
+    ({"shape_step": 48}, "expected a multiple of 32"),
+    ({"blocks": (1,) * 5, "widths": (8,) * 5, "strides": (4, 8, 16, 32, 64, 128),
+      "shape_step": 96}, "expected a multiple of 64"),
+    ({"box_counts": (32, 8)}, "expected rising numbers"),
+    ({"box_counts": (8, 8)}, "expected rising numbers"),
     ({"mean_bgr": (1.0,)}, "expected 3 numbers"),
     ({"box_weights": (1.0,) * 3}, "expected 4 numbers"),
     ({"anchor_low": 0.8}, "expected anchor_high=0.7 or less"),
