@@ -89,6 +89,8 @@ def load(path):
 def array(stored, name, shape):
     """float32 of this shape.  Raises ValueError."""
     found = stored.get(name)
+    if isinstance(found, Stored) and found.fault:
+        raise ValueError(f"{name}: {found.fault}")
     if not isinstance(found, Stored) or found.shape != shape:
         what = f"of shape {found.shape}" if isinstance(found, Stored) else "none"
         raise ValueError(f"{name}: expected an array of shape {shape}, found {what}")
@@ -117,36 +119,40 @@ class Global:
 
 
 class Kind:
-    """A dtype: float32, little-endian, or none that we take."""
+    """A dtype: float32, little-endian, or one that we do not take."""
 
-    __slots__ = ("ordered",)
+    __slots__ = ("fits",)
 
-    def __init__(self, name, *_):
-        if name != "f4":
-            raise ValueError("an array that is not of float32")
-        self.ordered = False
+    def __init__(self, name="", *_):
+        self.fits = name == "f4"
 
     def __setstate__(self, state):
-        self.ordered = state[1] == "<"
+        self.fits = self.fits and state[1] == "<"
 
 
 class Stored:
-    """An array: its shape and its bytes."""
+    """An array: its shape and its bytes; or its fault, for there may be others that nobody uses."""
 
-    __slots__ = ("content", "shape")
+    __slots__ = ("content", "fault", "shape")
 
     def __init__(self, *_):
-        self.shape, self.content = None, b""
+        self.shape, self.content, self.fault = None, b"", "an array without its bytes"
 
     def __setstate__(self, state):
         _, shape, kind, by_columns, content = state
         content = content.encode("latin1") if isinstance(content, str) else content
-        fits = (isinstance(kind, Kind) and kind.ordered and not by_columns
-                and isinstance(content, bytes) and isinstance(shape, tuple)
-                and all(type(n) is int and 0 < n <= MAX_BYTES for n in shape) and len(shape) <= 4)
-        if not fits or 4 * int(np.prod(shape, dtype=object)) != len(content):
-            raise ValueError("an array whose bytes are not those of its shape")
-        self.shape, self.content = shape, content
+        self.shape, self.content, self.fault = shape, content, None
+        if not isinstance(kind, Kind) or not kind.fits:
+            self.fault = "an array that is not of little-endian float32"
+        elif by_columns or not self.is_whole():
+            self.fault = "an array whose bytes are not those of its shape"
+
+    def is_whole(self):
+        """Whether the bytes are those of the shape."""
+        sides, content = self.shape, self.content
+        return (isinstance(content, bytes) and isinstance(sides, tuple) and len(sides) <= 4
+                and all(type(n) is int and 0 < n <= MAX_BYTES for n in sides)
+                and 4 * int(np.prod(sides, dtype=object)) == len(content))
 
 
 KNOWN = {

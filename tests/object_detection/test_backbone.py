@@ -174,6 +174,20 @@ def test_wrong_arrays(changes, match, tmp_path):
     refused(tmp_path, spoilt(**changes), match)
 
 
+@pytest.mark.parametrize("more", [
+    {"descr": "f8"}, {"descr": "O8"}, {"order": ">"}, {"order_of_axes": b"\x88"},
+])  # fmt: skip
+def test_arrays_that_nobody_uses_may_have_any_form(more, whole, tmp_path):
+    made, content = whole
+    writer = Writer()
+    writer.out.write(b"}")
+    writer.text("fc1000_w")
+    writer.array(np.zeros((3, 5), np.float32), **more)
+    used = content.removeprefix(b"\x80\x02}").removesuffix(b".")
+    writer.out.write(b"s" + used)
+    assert np.array_equal(load(tmp_path, writer.content())["stem.weight"], made["conv1_w"])
+
+
 def one(**more):
     writer = Writer()
     writer.out.write(b"}U\x07conv1_w")
@@ -184,9 +198,9 @@ def one(**more):
 
 @pytest.mark.parametrize(("changes", "match"), [
     ({}, "res_conv1_bn_s: expected an array"),  # the first array is taken
-    ({"descr": "O8"}, "not of float32"),
-    ({"descr": "i4,(2,3)f8"}, "not of float32"),
-    ({"order": ">"}, "bytes are not those of its shape"),
+    ({"descr": "O8"}, "not of little-endian float32"),
+    ({"descr": "i4,(2,3)f8"}, "not of little-endian float32"),
+    ({"order": ">"}, "not of little-endian float32"),
     ({"order_of_axes": b"\x88"}, "bytes are not those of its shape"),
 ])
 def test_arrays_of_another_form(changes, match, tmp_path):
