@@ -7,6 +7,7 @@ T05 c2_model_loading.py.
 import io
 import os
 import pickle
+import pickletools
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from common.errors import UserError, printable
 from common.files import open_regular
 
 MAX_BYTES = 1 << 28      # of the file; the published one has some 102 million
+MAX_READS = 1 << 20      # of it by the unpickler; the published one takes some 100,000
 BLOCKS = (3, 4, 6, 3)    # of res2 to res5
 WIDTHS = (64, 128, 256, 512)
 
@@ -69,7 +71,7 @@ def load(path):
             content = opened.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
-        stored = Unpickler(io.BytesIO(content), encoding="latin1").load()
+        stored = Unpickler(Counted(content), encoding="latin1").load()
         if isinstance(stored, dict) and isinstance(stored.get("blobs"), dict):
             stored = stored["blobs"]
         if not isinstance(stored, dict):
@@ -163,11 +165,37 @@ KNOWN = {
 }
 
 
-class Unpickler(pickle._Unpickler):
-    """Numbers, text, plain containers, and arrays as Stored.
+# Of each operation's code, what Python does with it, as far as protocol 2 has it.
+OPERATIONS = {ord(operation.code): pickle._Unpickler.dispatch[ord(operation.code)]
+              for operation in pickletools.opcodes if operation.proto <= 2}  # fmt: skip
 
-    Python's own and not C's: that one makes room for as many values as a file says it has.
+
+class Counted(io.BytesIO):
+    """A file that is read so many times: each byte of it may be a container, of 64 in memory."""
+
+    reads = 0
+
+    def read(self, *size):
+        self.reads += 1
+        if self.reads > MAX_READS:
+            raise ValueError("more values than it has arrays for")
+        return super().read(*size)
+
+
+class Unpickler(pickle._Unpickler):
+    """Numbers, text, plain containers, and arrays as Stored, as protocol 2 writes them.
+
+    Python's own and not C's: that one makes room for as many values as a file says it has.  So does
+    a later protocol's bytearray; and its frames are read around Counted.
     """
+
+    dispatch = OPERATIONS
+
+    def load(self):
+        try:
+            return super().load()
+        except KeyError as error:
+            raise pickle.UnpicklingError(f"operation {error} is not protocol 2's") from None
 
     def find_class(self, module, name):
         if (module, name) not in KNOWN:

@@ -35,7 +35,7 @@ def prepare(config):
     coco.make(config.data_dir, name)
     config = dataclasses.replace(config, index=name)
     train, test = (coco.load(config, split) for split in coco.FOLDERS)
-    # COCO itself was not at hand: the reference profile's 117,266 of `train` are Detectron2's count.
+    # COCO itself was not at hand: the reference's 117,266 of `train` are Detectron2's count.
     for split in coco.FOLDERS:
         coco.require_pictures(config, split)
     counts = {
