@@ -422,8 +422,9 @@ def write(data_dir, folder):
         if lists.categories != known:
             raise UserError(f"{path}: its categories are not those of training. {REPAIR}")
         found, labels, listed = arrays(lists, every=split == "test")
-        if not len(found["ids"]):
-            raise UserError(f"{path}: no image to use. {REPAIR}")
+        # Of the test: without an object no class has an AP, and COCO's evaluation gives -1.
+        if not len(found["ids"]) or not lists.objects:
+            raise UserError(f"{path}: no image with an object to use. {REPAIR}")
         if any(lists.left_out.values()):
             print("{}: left out: {polygons:,} polygons of fewer than three points or an odd number "
                   "of values, {objects:,} objects without any other.".format(printable(path),

@@ -207,7 +207,7 @@ HOSTILE = {
     changed("annotations", iscrowd=[]): "expected iscrowd 0 or 1",
     changed("annotations", segmentation=RUNS): "expected polygons",
     changed("annotations", segmentation=[1, 2, 3, 4, 5, 6]): "expected polygons",
-    changed("annotations", segmentation=[[1, 2, 3, 4]]): "no image to use",  # the only object
+    changed("annotations", segmentation=[[1, 2, 3, 4]]): "no image with an object to use",
     changed("annotations", segmentation=[[1, 2, 3, 4, 5, None]]): "expected polygons",
     changed("annotations", segmentation=[[1, 2, 3, 4, 5, 1e9]]): "a polygon is far outside",
     changed("annotations", iscrowd=1, segmentation={"size": [60, 80], "counts": "abc"}):
@@ -226,8 +226,8 @@ HOSTILE = {
     json.dumps(scenes.content([scenes.image(1), scenes.image(2) | {"file_name": "000000000001.jpg"}
                                ], [])): "images: 2: expected a file_name of its own",
     json.dumps(scenes.content([5], [])): "images: 5: expected an id",
-    json.dumps(scenes.content([], [])): "no image to use",
-    json.dumps(scenes.content([scenes.image(1)], [])): "no image to use",
+    json.dumps(scenes.content([], [])): "no image with an object to use",
+    json.dumps(scenes.content([scenes.image(1)], [])): "no image with an object to use",
 }  # fmt: skip
 
 
@@ -258,6 +258,12 @@ def test_polygons_that_are_none_are_left_out_and_counted(bad, tmp_path, capsys):
     train, test = (coco.json_path(folder, split) for split in ("train", "test"))
     shutil.copy(train, test)
     fails("instances_val2017.json: annotations: 1: expected polygons", folder)
+
+
+@pytest.mark.parametrize("objects", [[], [scenes.crowd(4, 1, 7)]], ids=["none", "crowds"])
+def test_a_test_without_an_object_is_refused(objects, tmp_path):
+    folder = scenes.write(tmp_path, test=([scenes.image(1)], objects))
+    fails("instances_val2017.json: no image with an object to use", folder)
 
 
 def test_bytes_that_are_no_text(folder):
