@@ -29,6 +29,10 @@ def prepare(config):
 
     Without --data_dir, the quick profile writes the embedded data to the cache folder.
     """
+    smallest = padded(config, np.ones((1, 2), np.int64))
+    if config.anchors_per_image > num_anchors(config, *smallest):
+        raise UserError(f"anchors_per_image={config.anchors_per_image}: expected at most "
+                        f"{num_anchors(config, *smallest)}, which the smallest batch has.")
     config = with_folder(config, "object_detection", "COCO 2017", quick_data.ensure)
     backbone.require(config)
     name = coco.survey(config.data_dir)
