@@ -7,6 +7,7 @@ T05 c2_model_loading.py.
 import io
 import os
 import pickle
+import pickletools
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from common.errors import UserError, printable
 from common.files import open_regular
 
 MAX_BYTES = 1 << 28      # of the file; the published one has some 102 million
+MAX_READS = 1 << 20      # of it by the unpickler; the published one takes some 100,000
 BLOCKS = (3, 4, 6, 3)    # of res2 to res5
 WIDTHS = (64, 128, 256, 512)
 
@@ -69,7 +71,7 @@ def load(path):
             content = opened.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ValueError(f"more than {MAX_BYTES:,} bytes")
-        stored = Unpickler(io.BytesIO(content), encoding="latin1").load()
+        stored = Unpickler(Counted(content), encoding="latin1").load()
         if isinstance(stored, dict) and isinstance(stored.get("blobs"), dict):
             stored = stored["blobs"]
         if not isinstance(stored, dict):
@@ -89,6 +91,8 @@ def load(path):
 def array(stored, name, shape):
     """float32 of this shape.  Raises ValueError."""
     found = stored.get(name)
+    if isinstance(found, Stored) and found.fault:
+        raise ValueError(f"{name}: {found.fault}")
     if not isinstance(found, Stored) or found.shape != shape:
         what = f"of shape {found.shape}" if isinstance(found, Stored) else "none"
         raise ValueError(f"{name}: expected an array of shape {shape}, found {what}")
@@ -117,36 +121,40 @@ class Global:
 
 
 class Kind:
-    """A dtype: float32, little-endian, or none that we take."""
+    """A dtype: float32, little-endian, or one that we do not take."""
 
-    __slots__ = ("ordered",)
+    __slots__ = ("fits",)
 
-    def __init__(self, name, *_):
-        if name != "f4":
-            raise ValueError("an array that is not of float32")
-        self.ordered = False
+    def __init__(self, name="", *_):
+        self.fits = name == "f4"
 
     def __setstate__(self, state):
-        self.ordered = state[1] == "<"
+        self.fits = self.fits and state[1] == "<"
 
 
 class Stored:
-    """An array: its shape and its bytes."""
+    """An array: its shape and its bytes; or its fault, for there may be others that nobody uses."""
 
-    __slots__ = ("content", "shape")
+    __slots__ = ("content", "fault", "shape")
 
     def __init__(self, *_):
-        self.shape, self.content = None, b""
+        self.shape, self.content, self.fault = None, b"", "an array without its bytes"
 
     def __setstate__(self, state):
         _, shape, kind, by_columns, content = state
         content = content.encode("latin1") if isinstance(content, str) else content
-        fits = (isinstance(kind, Kind) and kind.ordered and not by_columns
-                and isinstance(content, bytes) and isinstance(shape, tuple)
-                and all(type(n) is int and 0 < n <= MAX_BYTES for n in shape) and len(shape) <= 4)
-        if not fits or 4 * int(np.prod(shape, dtype=object)) != len(content):
-            raise ValueError("an array whose bytes are not those of its shape")
-        self.shape, self.content = shape, content
+        self.shape, self.content, self.fault = shape, content, None
+        if not isinstance(kind, Kind) or not kind.fits:
+            self.fault = "an array that is not of little-endian float32"
+        elif by_columns or not self.is_whole():
+            self.fault = "an array whose bytes are not those of its shape"
+
+    def is_whole(self):
+        """Whether the bytes are those of the shape."""
+        sides, content = self.shape, self.content
+        return (isinstance(content, bytes) and isinstance(sides, tuple) and len(sides) <= 4
+                and all(type(n) is int and 0 < n <= MAX_BYTES for n in sides)
+                and 4 * int(np.prod(sides, dtype=object)) == len(content))
 
 
 KNOWN = {
@@ -157,11 +165,37 @@ KNOWN = {
 }
 
 
-class Unpickler(pickle._Unpickler):
-    """Numbers, text, plain containers, and arrays as Stored.
+# Of each operation's code, what Python does with it, as far as protocol 2 has it.
+OPERATIONS = {ord(operation.code): pickle._Unpickler.dispatch[ord(operation.code)]
+              for operation in pickletools.opcodes if operation.proto <= 2}  # fmt: skip
 
-    Python's own and not C's: that one makes room for as many values as a file says it has.
+
+class Counted(io.BytesIO):
+    """A file that is read so many times: each byte of it may be a container, of 64 in memory."""
+
+    reads = 0
+
+    def read(self, *size):
+        self.reads += 1
+        if self.reads > MAX_READS:
+            raise ValueError("more values than it has arrays for")
+        return super().read(*size)
+
+
+class Unpickler(pickle._Unpickler):
+    """Numbers, text, plain containers, and arrays as Stored, as protocol 2 writes them.
+
+    Python's own and not C's: that one makes room for as many values as a file says it has.  So does
+    a later protocol's bytearray; and its frames are read around Counted.
     """
+
+    dispatch = OPERATIONS
+
+    def load(self):
+        try:
+            return super().load()
+        except KeyError as error:
+            raise pickle.UnpicklingError(f"operation {error} is not protocol 2's") from None
 
     def find_class(self, module, name):
         if (module, name) not in KNOWN:

@@ -170,9 +170,15 @@ def whole(value, low=0, high=(1 << 53) - 1):
 
 
 class Lists:
-    """The items of a .json as columns, as they come."""
+    """The items of a .json as columns, as they come.
 
-    def __init__(self):
+    exact: a polygon that is none is a Fault; else it is left out and counted, and with it an object
+    that has no other.
+    """
+
+    def __init__(self, exact=True):
+        self.exact = exact
+        self.left_out = {"polygons": 0, "objects": 0}
         self.categories = {}                     # id: name
         self.pictures = {}                       # id: (height, width, name)
         self.names = set()
@@ -223,28 +229,36 @@ class Lists:
         require(crowd in (0, 1), item, "expected iscrowd 0 or 1")
         if isinstance(mask, dict) and crowd:
             self.crowds.append((item["id"], picture, *run_lengths(item, mask)))
+            return
+        polygons = self.polygons_of(item, mask)
+        if crowd:
+            self.crowds.append((item["id"], picture, None, None))
+        elif not polygons:
+            self.left_out["objects"] += 1
         else:
-            self.add_polygons(item, mask, keep=not crowd)
-            if crowd:
-                self.crowds.append((item["id"], picture, None, None))
-        if not crowd:
             self.objects.append(item["id"])
             self.of_picture.append(picture)
             self.of_category.append(category)
             self.boxes.extend(box)
-
-    def add_polygons(self, item, mask, keep):
-        words = "expected polygons [[x, y, x, y, x, y, ...], ...] as segmentation"
-        require(isinstance(mask, list) and mask, item, words)
-        for polygon in mask:
-            fits = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
-            require(fits and all(map(is_finite, polygon)), item, words)
-            require(max(map(abs, polygon)) <= 2 * MAX_SIDE, item, "a polygon is far outside")
-            if keep:
+            for polygon in polygons:
                 self.lengths.append(len(polygon))
                 self.polygons.extend(polygon)
-        if keep:
             self.parts.append(len(self.lengths))
+
+    def polygons_of(self, item, mask):
+        """[[x, y, x, y, ...]] of an annotation's segmentation.  Raises Fault."""
+        words = "expected polygons [[x, y, x, y, x, y, ...], ...] as segmentation"
+        require(isinstance(mask, list) and (mask or not self.exact), item, words)
+        found = []
+        for polygon in mask:
+            require(isinstance(polygon, list) and all(map(is_finite, polygon)), item, words)
+            fits = len(polygon) >= 6 and len(polygon) % 2 == 0
+            require(fits or not self.exact, item, words)
+            if fits:
+                require(max(map(abs, polygon)) <= 2 * MAX_SIDE, item, "a polygon is far outside")
+                found.append(polygon)
+        self.left_out["polygons"] += len(mask) - len(found)
+        return found
 
 
 def run_lengths(item, mask):
@@ -259,9 +273,9 @@ def run_lengths(item, mask):
     return size, sum(counts)
 
 
-def read_json(path):
+def read_json(path, exact=True):
     """The Lists of a .json.  Raises UserError for whatever is not as COCO has it."""
-    lists, name = Lists(), "the file"
+    lists, name = Lists(exact), "the file"
     try:
         with open_regular(path) as opened, mapped(opened) as content:
             for name, item in items(str(content, "utf-8")):
@@ -402,13 +416,19 @@ def write(data_dir, folder):
     known = None
     for split in FOLDERS:
         path = json_path(data_dir, split)
-        lists = read_json(path)
+        # The test's are read again by COCO's evaluation, whose decoder trusts them.
+        lists = read_json(path, exact=split == "test")
         known = known or lists.categories
         if lists.categories != known:
             raise UserError(f"{path}: its categories are not those of training. {REPAIR}")
         found, labels, listed = arrays(lists, every=split == "test")
-        if not len(found["ids"]):
-            raise UserError(f"{path}: no image to use. {REPAIR}")
+        # Of the test: without an object no class has an AP, and COCO's evaluation gives -1.
+        if not len(found["ids"]) or not lists.objects:
+            raise UserError(f"{path}: no image with an object to use. {REPAIR}")
+        if any(lists.left_out.values()):
+            print("{}: left out: {polygons:,} polygons of fewer than three points or an odd number "
+                  "of values, {objects:,} objects without any other.".format(printable(path),
+                                                                 **lists.left_out), flush=True)
         for name, values in found.items():
             np.save(os.path.join(folder, f"{split}.{name}.npy"), values)
         with open(os.path.join(folder, f"{split}.json"), "w", encoding="ascii") as opened:

@@ -31,6 +31,9 @@ def run(framework_name="", path="", picture="", output="", *more):
     if framework_name not in FRAMEWORKS or not output or more:
         raise UserError(f"{USAGE}; FRAMEWORK is one of {', '.join(FRAMEWORKS)}.")
     path = trained.newest(path)
+    for read in (path, picture):
+        if os.path.exists(output) and os.path.exists(read) and os.path.samefile(read, output):
+            raise UserError(f"{output}: is read, so it is not written. Name another PNG.")
     config = dataclasses.replace(trained.config_of(path, "object_detection"), backbone="",
                                  eval_batch_size=1)  # fmt: skip
     batch = data.own_batch(config, picture)  # before the framework starts

@@ -9,6 +9,8 @@ from common.files import open_regular
 from object_detection.coco import MAX_PIXELS
 
 MAX_BYTES = 1 << 26      # of a file; COCO's largest has half a million
+# Of Pillow's modes those of eight bits a channel or less: it cuts others off at 255.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def read_image(path):
@@ -27,6 +29,8 @@ def read_image(path):
             with Image.open(opened, formats=("JPEG", "PNG")) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ValueError(f"{image.width:,} x {image.height:,} pixels")
+                if image.mode not in MODES:
+                    raise ValueError(f"of Pillow's mode {image.mode}, expected 8 bits a channel")
                 return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file.") from None

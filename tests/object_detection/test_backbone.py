@@ -6,6 +6,7 @@ import os
 import pickle
 import pickletools
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -174,6 +175,20 @@ def test_wrong_arrays(changes, match, tmp_path):
     refused(tmp_path, spoilt(**changes), match)
 
 
+@pytest.mark.parametrize("more", [
+    {"descr": "f8"}, {"descr": "O8"}, {"order": ">"}, {"order_of_axes": b"\x88"},
+])  # fmt: skip
+def test_arrays_that_nobody_uses_may_have_any_form(more, whole, tmp_path):
+    made, content = whole
+    writer = Writer()
+    writer.out.write(b"}")
+    writer.text("fc1000_w")
+    writer.array(np.zeros((3, 5), np.float32), **more)
+    used = content.removeprefix(b"\x80\x02}").removesuffix(b".")
+    writer.out.write(b"s" + used)
+    assert np.array_equal(load(tmp_path, writer.content())["stem.weight"], made["conv1_w"])
+
+
 def one(**more):
     writer = Writer()
     writer.out.write(b"}U\x07conv1_w")
@@ -184,9 +199,9 @@ def one(**more):
 
 @pytest.mark.parametrize(("changes", "match"), [
     ({}, "res_conv1_bn_s: expected an array"),  # the first array is taken
-    ({"descr": "O8"}, "not of float32"),
-    ({"descr": "i4,(2,3)f8"}, "not of float32"),
-    ({"order": ">"}, "bytes are not those of its shape"),
+    ({"descr": "O8"}, "not of little-endian float32"),
+    ({"descr": "i4,(2,3)f8"}, "not of little-endian float32"),
+    ({"order": ">"}, "not of little-endian float32"),
     ({"order_of_axes": b"\x88"}, "bytes are not those of its shape"),
 ])
 def test_arrays_of_another_form(changes, match, tmp_path):
@@ -266,6 +281,28 @@ def test_the_hostile_files_would_be_run(tmp_path):
         ran.append(marker.exists())
         del made
     assert all(ran) and len(ran) == 6
+
+
+@pytest.mark.parametrize(("content", "match"), [
+    (b"\x80\x05\x96" + struct.pack("<q", 1 << 28) + b".", "operation 150 is not protocol 2's"),
+    (b"\x80\x04\x95" + struct.pack("<q", 2 << 20) + b"]" * (2 << 20), "operation 149 is not"),
+    (b"\x80\x02" + b"]" * (2 << 20) + b".", "more values than it has arrays for"),
+], ids=["bytearray", "lists in a frame", "lists"])  # fmt: skip
+def test_a_short_file_takes_little_memory(content, match, tmp_path, monkeypatch):
+    monkeypatch.setattr(backbone, "MAX_READS", 100_000)
+    monkeypatch.setattr(backbone, "MAX_BYTES", 4 << 20)  # of which a buffer is made
+    tracemalloc.start()
+    try:
+        refused(tmp_path, content, match)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_published_form_takes_few_reads(whole, tmp_path, monkeypatch):
+    made, content = whole
+    monkeypatch.setattr(backbone, "MAX_READS", backbone.MAX_READS // 10)
+    assert np.array_equal(load(tmp_path, content)["stem.weight"], made["conv1_w"])
 
 
 def test_any_cut_and_any_byte(whole, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -204,10 +205,9 @@ HOSTILE = {
     changed("annotations", iscrowd=2): "expected iscrowd 0 or 1",
     changed("annotations", iscrowd=None): "expected iscrowd 0 or 1",
     changed("annotations", iscrowd=[]): "expected iscrowd 0 or 1",
-    changed("annotations", segmentation=[]): "expected polygons",
     changed("annotations", segmentation=RUNS): "expected polygons",
-    changed("annotations", segmentation=[[1, 2, 3, 4]]): "expected polygons",
-    changed("annotations", segmentation=[[1, 2, 3, 4, 5, 6, 7]]): "expected polygons",
+    changed("annotations", segmentation=[1, 2, 3, 4, 5, 6]): "expected polygons",
+    changed("annotations", segmentation=[[1, 2, 3, 4]]): "no image with an object to use",
     changed("annotations", segmentation=[[1, 2, 3, 4, 5, None]]): "expected polygons",
     changed("annotations", segmentation=[[1, 2, 3, 4, 5, 1e9]]): "a polygon is far outside",
     changed("annotations", iscrowd=1, segmentation={"size": [60, 80], "counts": "abc"}):
@@ -226,8 +226,8 @@ HOSTILE = {
     json.dumps(scenes.content([scenes.image(1), scenes.image(2) | {"file_name": "000000000001.jpg"}
                                ], [])): "images: 2: expected a file_name of its own",
     json.dumps(scenes.content([5], [])): "images: 5: expected an id",
-    json.dumps(scenes.content([], [])): "no image to use",
-    json.dumps(scenes.content([scenes.image(1)], [])): "no image to use",
+    json.dumps(scenes.content([], [])): "no image with an object to use",
+    json.dumps(scenes.content([scenes.image(1)], [])): "no image with an object to use",
 }  # fmt: skip
 
 
@@ -236,6 +236,34 @@ def test_a_hostile_json_ends_in_one_line(text, folder):
     path = folder / "annotations" / "instances_train2017.json"
     path.write_bytes(text.encode(errors="surrogatepass"))
     fails(HOSTILE[text], folder)
+
+
+BAD = [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, 6, 7]], [[]], []
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_polygons_that_are_none_are_left_out_and_counted(bad, tmp_path, capsys):
+    """In training.  In the test they are refused: COCO's evaluation takes the first for a box."""
+    good = [0, 0, 9, 0, 9, 9]
+    objects = [scenes.box(1, 1, 7, 0, 0, 9, 9, segmentation=bad),
+               scenes.box(2, 1, 2, 5, 5, 9, 9, segmentation=[*bad, good]),
+               scenes.box(3, 2, 2, 5, 5, 9, 9, segmentation=bad)]
+    images = [scenes.image(1), scenes.image(2)]
+    folder = scenes.write(tmp_path, train=(images, objects))
+    pictures = coco.load(prepared(folder), "train")
+    assert pictures.ids.tolist() == [1] and pictures.classes.tolist() == [1]
+    assert [part.tolist() for part in pictures.polygons_of(0)[0]] == [good]
+    left_out = f"left out: {3 * len(bad)} polygons of fewer than three points or an odd number"
+    assert left_out in (out := capsys.readouterr().out) and ", 2 objects without any other" in out
+    train, test = (coco.json_path(folder, split) for split in ("train", "test"))
+    shutil.copy(train, test)
+    fails("instances_val2017.json: annotations: 1: expected polygons", folder)
+
+
+@pytest.mark.parametrize("objects", [[], [scenes.crowd(4, 1, 7)]], ids=["none", "crowds"])
+def test_a_test_without_an_object_is_refused(objects, tmp_path):
+    folder = scenes.write(tmp_path, test=([scenes.image(1)], objects))
+    fails("instances_val2017.json: no image with an object to use", folder)
 
 
 def test_bytes_that_are_no_text(folder):

@@ -317,6 +317,17 @@ def test_anchors_of_the_full_size():
     assert data.num_anchors(REFERENCE, 800, 1344) == 268_569
 
 
+def test_more_sampled_anchors_than_the_smallest_batch_has_are_refused(folder):
+    """32 x 64 pixels: 3 x (8 x 16 + 4 x 8 + 2 x 4 + 1 x 2) anchors; a step takes as many, whatever
+    they are."""
+    changes = {"short_side": 20, "long_side": 20, "anchors_per_image": 510}
+    config = prepared(folder, **changes)
+    shapes = [b["anchor_keys"].shape[1] for b in data.batches(config, "train", 1).stream()]
+    assert min(shapes) == 510
+    with pytest.raises(UserError, match="anchors_per_image=511: expected at most 510, which the"):
+        prepared(folder, **changes | {"anchors_per_image": 511})
+
+
 def test_the_backbone_is_asked_for_before_anything_is_read(tmp_path):
     config = dataclasses.replace(REFERENCE, seed=1, data_dir=str(tmp_path))
     with pytest.raises(UserError, match=r"R-50.pkl: no such file.*download_dataset.sh"):

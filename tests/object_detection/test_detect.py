@@ -64,6 +64,8 @@ def test_what_is_found_is_drawn(framework, folder, tmp_path, capsys):
         (["pytorch", "{wrong}", "{picture}", "{png}"], "expected as many of each"),
         (["pytorch", "{run}", "{tmp}/b.jpg", "{png}"], "b.jpg: no such file"),
         (["pytorch", "{run}", "{text}", "{png}"], "c.txt: damaged image"),
+        (["pytorch", "{run}", "{picture}", "{picture}"], "a.jpg: is read, so it is not written"),
+        (["pytorch", "{run}", "{picture}", "{tmp}/link"], "link: is read, so it is not written"),
     ],
 )
 def test_what_is_refused_in_one_line(tmp_path, capsys, arguments, words):
@@ -71,6 +73,7 @@ def test_what_is_refused_in_one_line(tmp_path, capsys, arguments, words):
         "tmp": "", "picture": "a.jpg", "text": "c.txt", "png": "d.png"}.items()}
     Image.fromarray(scenes.noise(60, 80)).save(names["picture"])
     (tmp_path / "c.txt").write_text("a cat\n")
+    (tmp_path / "link").symlink_to("a.jpg")
     names["run"] = save(tmp_path / "run")
     names["other"] = save(tmp_path / "other", application="translation")
     names["wrong"] = save(tmp_path / "wrong", widths=[8])

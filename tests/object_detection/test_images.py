@@ -94,7 +94,14 @@ def bomb():
     return bytes(content)
 
 
+def png(values):
+    made = io.BytesIO()
+    Image.fromarray(values).save(made, "PNG")
+    return made.getvalue()
+
+
 DAMAGED = {
+    "sixteen bits": png(np.full((9, 9), 40_000, np.uint16)),  # Pillow would make it white
     "empty": b"",
     "text": b"no picture at all\n",
     "cut": jpeg(scenes.noise(60, 80))[:900],
