@@ -9,9 +9,9 @@ SMALL = ["--set=batch_size=3", "--set=pyramid_width=8", "--set=widths=8,8,8", "-
 SETTINGS = {
     "quick fp32": ["--steps=3"],
     "quick fp64": ["--steps=3", "--precision=fp64"],
-    # The published widths and counts, on one small picture.
+    # The published widths and counts, on one small picture, whose regions are of all levels.
     "full size": ["--steps=1", "--profile=reference", "--precision=fp64", "--set=batch_size=1",
-                  "--set=short_side=128", "--set=long_side=128"],
+                  "--set=short_side=128", "--set=long_side=128", "--set=canonical_size=32"],
     "frozen layers": ["--steps=2", "--precision=fp64", "--set=freeze_at=2", *SMALL],
 }  # fmt: skip
 # What the faults are planted in, in each precision: see plant.py.  The rate is warm, then falls.

@@ -50,9 +50,11 @@ class RgbOrder:
 
 
 class WidthsWithoutTheOne:
-    """Of what two boxes share."""
+    """Of boxes, of anchors, and of what two share."""
 
     edits = {"regions": [
+        ("from_x2 - from_x1 + 1.0", "from_x2 - from_x1"),
+        ("x2 - x1 + 1.0", "x2 - x1"),
         {
             "pytorch": ("torch.maximum(x1, from_x1) + 1.0", "torch.maximum(x1, from_x1)"),
             "tensorflow": ("tf.maximum(x1, from_x1) + 1.0", "tf.maximum(x1, from_x1)"),
@@ -303,7 +305,8 @@ FAULTS = {
     TheStrideOnThe3x3: at("blocks.1.convolution1", ANY),
     SeesBeyondThePicture: at("stem", ANY),
     RgbOrder: at("stem", ANY),
-    WidthsWithoutTheOne: at("decision.anchors"),
+    WidthsWithoutTheOne: at("decision.anchors") | at("decision.proposals", "fp32")
+    | at("rois", "bf16"),
     StraddlingAnchorsCount: at("decision.anchors"),
     NoAnchorForABoxThatNoneReaches: at("decision.anchors"),
     TheLargestKeysAreSampled: at("decision.anchors", ANY),
