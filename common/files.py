@@ -34,16 +34,17 @@ def require_regular(path, own=False):
 
 
 @contextlib.contextmanager
-def replaced(path):
-    """A text file to write, which takes path's place when all is written: whole, or not at all.
+def replaced(path, mode="w"):
+    """A file to write, which takes path's place when all is written: whole, or not at all.
 
-    Raises OSError, with path in it.
+    mode: "w", text, or "wb".  Raises OSError, with path in it.
     """
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     require_regular(path)
     final = os.path.realpath(path)  # of a link, what it leads to
     temporary = f"{final}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as opened:
+        with open(temporary, mode, **text) as opened:
             yield opened
         os.replace(temporary, final)
     except OSError as error:

@@ -12,6 +12,7 @@ import sys
 
 from common import trained
 from common.command import FRAMEWORKS
+from common.data import folder as folders
 from common.errors import UserError, told
 from object_detection import coco, data, drawing, images, quality
 
@@ -52,9 +53,9 @@ def run(framework_name="", path="", picture="", output="", *more):
 
 
 def labels_of(config):
-    """The name of each class: the dataset's, or "class N" where it is no longer there."""
+    """The name of each class: the dataset's, or "class N" where it is no longer there, or whole."""
     folder = os.path.join(config.data_dir, config.index)
-    if config.index and os.path.isdir(folder):
+    if config.index and folders.is_whole(folder):
         return coco.load(config, "test").labels
     return [f"class {number}" for number in range(1, config.num_classes + 1)]
 

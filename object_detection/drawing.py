@@ -5,6 +5,7 @@ import os
 import numpy as np
 from PIL import Image, ImageDraw
 
+from common.files import replaced
 from object_detection import coco, images
 
 LEAST_SCORE = 0.5        # of what is drawn
@@ -55,7 +56,5 @@ def write(config, found):
     for one in found[: config.draw_images]:
         name = pictures.name(rows[one.number])
         pixels = images.read_image(coco.picture_path(config.data_dir, "test", name))
-        path = os.path.join(folder, f"{one.number:012}.png")
-        part = f"{path}.{os.getpid()}.part"
-        drawn(pixels, one, pictures.labels).save(part, "PNG")
-        os.replace(part, path)
+        with replaced(os.path.join(folder, f"{one.number:012}.png"), "wb") as opened:
+            drawn(pixels, one, pictures.labels).save(opened, "PNG")

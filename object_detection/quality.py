@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.files import replaced
 from common.quality import Quality
 from object_detection import bitmaps, coco
 
@@ -103,7 +104,8 @@ def score(config, records):
     results = {kind: as_coco(found, pictures.categories, kind) for kind in RESULTS}
     if config.save_detections:
         for kind, name in RESULTS.items():
-            write_json(os.path.join(config.output_dir, name), results[kind])
+            with replaced(os.path.join(config.output_dir, name)) as opened:
+                json.dump(results[kind], opened)
     if config.draw_images:
         # Late: it takes Pillow, which another application's environment may lack.
         from object_detection import drawing
@@ -149,11 +151,3 @@ def average_precision(truth, results, kind):
     judge.accumulate()
     judge.summarize()
     return float(judge.stats[0])
-
-
-def write_json(path, content):
-    """Writes a file whole or not at all."""
-    part = f"{path}.{os.getpid()}.part"
-    with open(part, "w", encoding="ascii") as opened:
-        json.dump(content, opened)
-    os.replace(part, path)

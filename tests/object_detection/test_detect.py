@@ -51,6 +51,14 @@ def test_what_is_found_is_drawn(framework, folder, tmp_path, capsys):
             found.scores[sure].tolist(), abs=6e-4)
 
 
+def test_classes_of_a_damaged_index_have_numbers(folder):
+    config = data.prepare(scenes.own(folder))
+    assert detect.labels_of(config) == ("dog", "cat", "egg")
+    (folder / config.index / "test.json").write_text("{")
+    coco.load_from.cache_clear()
+    assert detect.labels_of(config) == ["class 1", "class 2", "class 3"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,6 +1,7 @@
 """Box AP and mask AP: pycocotools' numbers, cases by hand, pasting, the files that are written."""
 
 import contextlib
+import errno
 import io
 import json
 import logging
@@ -168,7 +169,25 @@ def test_the_results_file_is_as_coco_takes_it(folder, tmp_path):
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     assert abs(rows[0] - 5) <= 1 and abs(rows[-1] - 64) <= 1
     assert abs(columns[0] - 5) <= 1 and abs(columns[-1] - 44) <= 1
-    assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]
+
+
+@pytest.mark.parametrize("module, name, changes", [
+    (json, "dump", {"save_detections": True}), (Image.Image, "save", {"draw_images": 1}),
+], ids=["results", "drawings"])
+def test_a_full_disk_leaves_no_part(module, name, changes, folder, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+    output.mkdir()
+    config = prepared(folder, output_dir=str(output), **changes)
+
+    def full(content, opened, *more):
+        opened.write(b"cut" if "b" in opened.mode else "cut")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, name, full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        quality.score(config, records(config, PERFECT))
+    assert caught.value.filename.startswith(str(output))
+    assert [found for *_, files in os.walk(output) for found in files] == []
 
 
 def test_nothing_is_written_unasked(folder, tmp_path):
