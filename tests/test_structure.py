@@ -274,13 +274,18 @@ def test_twins_have_the_same_outline(twins):
     assert len(outlines[0]) > 5
 
 
+# The one whose data its network makes: its epoch has more phases.
+OTHER_MAINS = ("reinforcement",)
+
+
 def test_main_is_the_same_text_in_every_cell():
     texts = {}
     for application, framework in CELLS:
         source = (ROOT / application / framework / "train.py").read_text()
         main = next(n for n in ast.parse(source).body if getattr(n, "name", "") == "main")
-        texts[application, framework] = ast.get_source_segment(source, main)
-    assert len(set(texts.values())) == 1, texts
+        kind = application if application in OTHER_MAINS else "all others"
+        texts.setdefault(kind, set()).add(ast.get_source_segment(source, main))
+    assert all(len(found) == 1 for found in texts.values()), texts
 
 
 # Share of equal lines, percent: what each pair had when this was last written; a change may raise a
