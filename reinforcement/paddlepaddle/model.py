@@ -25,11 +25,15 @@ class Convolution(nn.Layer):
         """x: [B, C, S, S].  Returns [B, out, S, S]; training moves the norm's statistics."""
         if training:
             # The norm takes the bias out again: its gradient would be nothing but rounding.
-            return norm(F.conv2d(x, self.weight, self.bias.detach(), padding=self.padding))
+            return norm(self._convolved(x, self.weight, self.bias.detach()))
         # One convolution for both: the search, four fifths of a run, takes 0.85 of the time.
         scale, offset = norm.line()
         weight, bias = self.weight * scale[:, None, None, None], self.bias * scale + offset
-        return F.conv2d(x, weight, bias, padding=self.padding)
+        return self._convolved(x, weight, bias)
+
+    def _convolved(self, x, weight, bias):
+        """The convolution alone.  F.conv2d would take half as long again to add the bias."""
+        return F.conv2d(x, weight, padding=self.padding) + bias[:, None, None]
 
 
 class BatchNorm(nn.Layer):
