@@ -3,8 +3,9 @@
 import dataclasses
 import pathlib
 import shutil
+import types
 
-from reinforcement import sgf
+from reinforcement import selfplay, sgf
 from reinforcement.config import QUICK
 from tests.reinforcement import baselines
 
@@ -24,6 +25,7 @@ FAULTS = (
     (["--set=num_positions=12"], "expected 12 for positions"),
     (["--set=board_size=9"], "a board of 5x5, expected 9x9"),
 )
+RUN_FOLDER = {"games", "players"}
 RELAY_GAP = 1e-9
 QUICK_GAP = 0.15  # of the moves: self-play in float32 goes its own way in each framework
 REAL = ("--target=2", "--set=board_size=9", "--set=first_move=0", "--set=distinct=False",
@@ -38,6 +40,11 @@ def tiny_data(folder):
     (folder / "sgf").mkdir(parents=True)
     for number, game in enumerate(sgf.read(str(source))[:8]):
         (folder / "sgf" / f"{number}.sgf").write_text(sgf.written(game))
+
+
+def before_training(config, framework, trainer):
+    """Plays the games of the first generation."""
+    selfplay.play(types.SimpleNamespace(config=config, framework=framework), trainer, 1)
 
 
 def examples(config, batch):
