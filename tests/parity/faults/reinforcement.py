@@ -215,9 +215,11 @@ class HistoryPaddedWithZeros:
 
     def infer(self, planes):
         planes = planes.copy()
+        repeats = np.ones(len(planes), bool)
         for old in range(features.NUM_BOARDS - 1, 0, -1):
             one, other = (planes[..., 2 * n : 2 * n + 2] for n in (old - 1, old))
-            planes[(one == other).all(axis=(1, 2, 3)), :, :, 2 * old : 2 * old + 2] = 0
+            repeats &= (one == other).all(axis=(1, 2, 3))
+            planes[repeats, :, :, 2 * old : 2 * old + 2] = 0
         return super().infer(planes)
 
 
