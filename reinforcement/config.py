@@ -99,7 +99,8 @@ QUICK = replace(
     REFERENCE,
     profile="quick",
     target=0.60,
-    num_epochs=12,
+    num_epochs=16,
+    evaluate_first_epoch=4,
     board_size=5,
     komi=0.5,
     filters=8,
@@ -116,9 +117,11 @@ QUICK = replace(
     learning_rate=2e-2,
     num_positions=None,
     prediction_rounds=1,
-    playout_games=256,
+    prediction_readouts=128,
+    playout_games=128,
     gate_games=20,
     positions_at_once=256,
+    network_rows=512,
 )
 
 PROFILES = {"quick": QUICK, "reference": REFERENCE}

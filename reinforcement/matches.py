@@ -3,6 +3,7 @@
 A player has begin(slot, start, draw), choose(slots) and advance(slot, move): see Searcher.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,12 @@ class Searcher:
         """Nothing is left behind."""
 
 
-def play(config, first, second, starts):
-    """[Played] of games from these Starts."""
+def play(config, first, second, starts, together=False):
+    """[Played] of games from these Starts.
+
+    together: the second player thinks in a thread of its own while the first one does; it must not
+    use the framework.  No move depends on it: at any time each game waits for one of them.
+    """
     players = (first, second)
     positions = [go.Position(config.board_size, start.komi) for start in starts]
     visits = [[np.zeros(config.board_size**2 + 1, np.int32) for _ in start.moves]
@@ -69,11 +74,17 @@ def play(config, first, second, starts):
             position.play(move)
         for player, draw in zip(players, start.draws):
             player.begin(slot, start, draw)
-    while None in found:
-        for player, sign in ((first, 1), (second, -1)):
-            slots = [slot for slot, start in enumerate(starts)
-                     if found[slot] is None and positions[slot].to_play == sign * start.colour]
-            for slot, (move, counts) in zip(slots, player.choose(slots) if slots else ()):
+    with ThreadPoolExecutor(1) as pool:
+        while None in found:
+            waiting = [slot for slot in range(len(starts)) if found[slot] is None]
+            own = [s for s in waiting if positions[s].to_play == starts[s].colour]
+            others = [s for s in waiting if positions[s].to_play != starts[s].colour]
+            if together:
+                thought = pool.submit(lambda slots=others: list(second.choose(slots)))
+                chosen = [*first.choose(own), *thought.result()]
+            else:
+                chosen = [*first.choose(own), *second.choose(others)]
+            for slot, (move, counts) in zip(own + others, chosen):
                 position = positions[slot]
                 winner = -position.to_play if move is None else 0
                 if not winner:

@@ -4,6 +4,8 @@ The quick profile's network is measured against the same search with these.
 P points, B positions.
 """
 
+import dataclasses
+
 import numpy as np
 
 from reinforcement import experts, features, go, matches, search
@@ -126,8 +128,9 @@ def questions(config):
 def winners(config, evaluate, batch):
     """Who has won each game of a batch, see data.ask: int64 [B], 1 Black, -1 White.
 
-    evaluate: of the network, see search.Forest.search.
+    evaluate: of the network, see search.Forest.search.  Both sides have config.prediction_readouts.
     """
+    config = dataclasses.replace(config, readouts=config.prediction_readouts)
     starts = [
         matches.Start(int(colour), (draw, ~draw), komi, tuple(moves[:length].tolist()))
         for colour, draw, komi, moves, length in zip(
@@ -135,4 +138,5 @@ def winners(config, evaluate, batch):
             batch["lengths"])
     ]  # fmt: skip
     sides = (matches.Searcher(config, one, len(starts)) for one in (evaluate, evaluator(config)))
-    return np.array([game.winner for game in matches.play(config, *sides, starts)], np.int64)
+    return np.array([game.winner for game in matches.play(config, *sides, starts, together=True)],
+                    np.int64)

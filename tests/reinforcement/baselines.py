@@ -1,5 +1,7 @@
 """What cheap players reach: of the quick profile's games, and of the experts' moves."""
 
+import dataclasses
+
 import numpy as np
 
 from reinforcement import data, experts, go, matches, playouts, prediction, quality
@@ -77,6 +79,7 @@ def played(config, player):
     found = []
     for question in playouts.questions(config):
         found.append(matches.Start(question.answer, (0, len(found)), question.komi, question.moves))
+    config = dataclasses.replace(config, readouts=config.prediction_readouts)
     second = matches.Searcher(config, playouts.evaluator(config), len(found))
     games = matches.play(config, player, second, found)
     return float(np.mean([game.winner == start.colour for game, start in zip(games, found)]))
