@@ -12,7 +12,7 @@ from reinforcement.features import NUM_PLANES
 
 
 class Convolution(nn.Module):
-    """A square convolution, padded to the same size."""
+    """A square convolution, padded to the same size, and the batch norm behind it."""
 
     def __init__(self, in_channels, out_channels, kernel_size):
         super().__init__()
@@ -20,10 +20,15 @@ class Convolution(nn.Module):
         self.bias = parameter("plain", [out_channels])
         self.padding = kernel_size // 2
 
-    def forward(self, x):
-        """x: [B, C, S, S].  Returns [B, out, S, S]."""
-        # Batch norm takes the bias out again: its gradient would be nothing but rounding.
-        return F.conv2d(x, self.weight, self.bias.detach(), padding=self.padding)
+    def forward(self, x, norm, training):
+        """x: [B, C, S, S].  Returns [B, out, S, S]; training moves the norm's statistics."""
+        if training:
+            # The norm takes the bias out again: its gradient would be nothing but rounding.
+            return norm(F.conv2d(x, self.weight, self.bias.detach(), padding=self.padding))
+        # One convolution for both: the search, four fifths of a run, takes 0.85 of the time.
+        scale, offset = norm.line()
+        weight, bias = self.weight * scale[:, None, None, None], self.bias * scale + offset
+        return F.conv2d(x, weight, bias, padding=self.padding)
 
 
 class BatchNorm(nn.Module):
@@ -42,18 +47,25 @@ class BatchNorm(nn.Module):
         self.momentum = config.batch_norm_momentum
         self.epsilon = config.batch_norm_epsilon
 
-    def forward(self, x, training):
-        """x: [B, C, S, S].  Returns the same shape; training moves the statistics."""
+    def forward(self, x):
+        """x: [B, C, S, S].  Returns the same shape, by the batch's statistics; moves its own."""
         return F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
-            training=training,
+            training=True,
             momentum=1.0 - self.momentum,  # PyTorch's is the share of the new value
             eps=self.epsilon,
         )
+
+    def line(self):
+        """Scale and offset, [C] each, of the norm by the moving statistics: x scale + offset."""
+        scale = (self.running_var + self.epsilon).rsqrt()
+        scale = scale if self.weight is None else scale * self.weight
+        offset = -self.running_mean * scale
+        return scale, offset if self.bias is None else offset + self.bias
 
 
 class Block(nn.Module):
@@ -69,9 +81,9 @@ class Block(nn.Module):
 
     def forward(self, x, training, record, name):
         """x: [B, C, S, S].  Returns the same shape."""
-        y = F.relu(self.norm1(self.convolution1(x), training))
+        y = F.relu(self.convolution1(x, self.norm1, training))
         record(f"{name}.norm1", y)
-        y = self.norm2(self.convolution2(y), training)
+        y = self.convolution2(y, self.norm2, training)
         return F.relu(y + x)
 
 
@@ -86,6 +98,11 @@ class Dense(nn.Module):
     def forward(self, x):
         """x: [B, in].  Returns [B, out]."""
         return F.linear(x, self.weight, self.bias)
+
+
+def flatten(x):
+    """x: [B, C, S, S].  Returns [B, C S S], in the order channel, row, column."""
+    return x.flatten(1)
 
 
 class Minigo(nn.Module):
@@ -112,18 +129,18 @@ class Minigo(nn.Module):
         parameters.points.
         """
         x = planes.to(dtype()).permute(0, 3, 1, 2)  # [B, 17, S, S]
-        x = F.relu(self.stem_norm(self.stem(x), training))  # [B, C, S, S]
+        x = F.relu(self.stem(x, self.stem_norm, training))  # [B, C, S, S]
         record("stem_norm", x)
         for index, block in enumerate(self.blocks):
             x = block(x, training, record, f"blocks.{index}")
             record(f"blocks.{index}", x)
-        y = F.relu(self.policy_norm(self.policy_convolution(x), training))  # [B, 2, S, S]
+        y = F.relu(self.policy_convolution(x, self.policy_norm, training))  # [B, 2, S, S]
         record("policy_norm", y)
-        logits = self.policy(y.flatten(1))  # [B, A]
+        logits = self.policy(flatten(y))  # [B, A]
         record("logits", logits)
-        y = F.relu(self.value_norm(self.value_convolution(x), training))  # [B, 1, S, S]
+        y = F.relu(self.value_convolution(x, self.value_norm, training))  # [B, 1, S, S]
         record("value_norm", y)
-        y = F.relu(self.value_hidden(y.flatten(1)))  # [B, hidden]
+        y = F.relu(self.value_hidden(flatten(y)))  # [B, hidden]
         record("value_hidden", y)
         values = self.value(y).to(dtype()).tanh()[:, 0]  # [B]
         record("value", values)
@@ -135,5 +152,6 @@ def losses(logits, values, policy, winner):
 
     logits, policy: [B, A].  values, winner: [B].
     """
-    cross_entropy = -(policy * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    log_probabilities = F.log_softmax(logits, dim=1)  # [B, A]
+    cross_entropy = -(policy * log_probabilities).sum(dim=1).mean()
     return cross_entropy, (values - winner).square().mean()

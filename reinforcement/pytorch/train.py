@@ -24,7 +24,12 @@ class Trainer:
         self.specification = specification(config)
         self.network = Minigo(config)
         self.weights, self.statistics = framework.load(self.network, parameters, self.specification)
-        self.optimizer = torch.optim.SGD(self.weights.values(), lr=0.0, momentum=config.momentum)
+        # Fused reads each weight, gradient and sum once, the decay included.
+        groups = {decayed: [] for decayed in (True, False)}
+        for name, weight in self.weights.items():
+            groups[self.specification[name].decayed].append(weight)
+        groups = [{"params": groups[d], "weight_decay": config.weight_decay * d} for d in groups]
+        self.optimizer = torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=True)
         self.sums = framework.make_sums(self.optimizer, self.weights, SLOTS)
         self.loss = framework.compiled(self.loss, config)
 
@@ -55,11 +60,9 @@ class Trainer:
     def update(self, gradients, rate):
         """Momentum: v = momentum v + g, w = w - rate v, with g = gradient + decay w."""
         for name, weight in self.weights.items():
-            gradient = gradients[name]
-            if self.specification[name].decayed:
-                gradient = gradient + self.config.weight_decay * weight
-            weight.grad = gradient
-        self.optimizer.param_groups[0]["lr"] = rate
+            weight.grad = gradients[name]
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
 
     def train_step(self, batch, step):
@@ -89,7 +92,7 @@ class Trainer:
         batch = framework.put({"planes": planes})
         return tuple(map(framework.get, self.infer_on_device(batch["planes"])))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def infer_on_device(self, planes):
         """What infer does on the device."""
         with framework.autocast(self.config):
