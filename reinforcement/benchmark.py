@@ -2,7 +2,7 @@
 
 from common.benchmark import Benchmark
 from reinforcement.config import FREE_FIELDS
-from reinforcement.quality import QUALITY
+from reinforcement.quality import quality
 
 # Norm of the difference over the norm, of each tensor; about ten times what was seen.
 TOLERANCES = {
@@ -56,7 +56,7 @@ BENCHMARK = Benchmark(
     name="minigo",
     rule_set=rule_set,
     runs=20,
-    quality=lambda config: QUALITY,
+    quality=quality,
     log_values=log_values,
     closed=True,
     free_fields=FREE_FIELDS,

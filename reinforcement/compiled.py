@@ -44,7 +44,7 @@ def compiled(function):
     before = numba.core.config.CACHE_DIR
     numba.core.config.CACHE_DIR = FOLDER or before  # the function's place is chosen here
     try:
-        return numba.njit(cache=FOLDER is not None, error_model="numpy")(function)
+        return numba.njit(cache=FOLDER is not None, error_model="numpy", nogil=True)(function)
     finally:
         numba.core.config.CACHE_DIR = before
 

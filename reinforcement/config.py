@@ -71,9 +71,9 @@ class Config(Options):
     prediction_rounds: Count = 2                      # each position is asked so often
     prediction_readouts: Count = 1000
     prediction_leaves: Count = 4
-    first_move: Whole = 0                             # moves before it are not asked
-    distinct: bool = False                            # positions: each once, up to symmetry
-    skip_plain: bool = False                          # not where the most central point is played
+
+    # Or, as the quality, games won against the same search with random playouts.
+    playout_games: Whole = 0                          # half with each colour; 0: prediction
 
     # Gating: the new network against the best one.
     gate_games: Count = 100                           # half with each colour
@@ -88,7 +88,7 @@ class Config(Options):
 
 REFERENCE = Config(
     profile="reference",
-    target=0.40,                                      # share of the experts' moves
+    target=0.40,                                      # share of the moves, or of the games
     num_epochs=1000,
     evaluate_every_epochs=1,
     evaluate_first_epoch=1,
@@ -98,8 +98,9 @@ REFERENCE = Config(
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target=0.14,
-    num_epochs=12,
+    target=0.60,
+    num_epochs=16,
+    evaluate_first_epoch=4,
     board_size=5,
     komi=0.5,
     filters=8,
@@ -116,12 +117,11 @@ QUICK = replace(
     learning_rate=2e-2,
     num_positions=None,
     prediction_rounds=1,
-    prediction_readouts=64,
-    first_move=4,
-    distinct=True,
-    skip_plain=True,
+    prediction_readouts=128,
+    playout_games=128,
     gate_games=20,
     positions_at_once=256,
+    network_rows=512,
 )
 
 PROFILES = {"quick": QUICK, "reference": REFERENCE}
@@ -136,9 +136,14 @@ FREE_FIELDS = (
 
 def check(config):
     """The config, if its numbers fit together.  Raises UserError."""
-    if config.gate_games % 2:
-        raise UserError(f"gate_games={config.gate_games}: expected an even number, half for each "
-                        "colour.")
+    for name in ("gate_games", "playout_games"):
+        if getattr(config, name) % 2:
+            raise UserError(f"{name}={getattr(config, name)}: expected an even number, half for "
+                            "each colour.")
+    openings = config.board_size**2 * (config.board_size**2 - 1)
+    if config.playout_games > 2 * openings:
+        raise UserError(f"playout_games={config.playout_games}: expected at most {2 * openings}, "
+                        "two for each opening.")
     if config.sample_share == 0.0:
         raise UserError("sample_share=0.0: expected above 0.")
     if config.komi == int(config.komi):

@@ -1,4 +1,4 @@
-"""Batches of the games that the networks have played, and of the experts' positions; numpy out.
+"""Batches of the games that the networks have played, and of what measures them; numpy out.
 
 What there is to train on lies in the run folder, see games.py: each generation finds the newest
 games there.  A training example's number is 8 times its place in the window, and its symmetry.
@@ -13,23 +13,39 @@ import numpy as np
 from common.data.batches import Batches, in_order
 from common.data.dataset import with_counts, with_folder
 from common.errors import UserError
-from reinforcement import compiled, experts, features, games, go, prediction, quick_data, selfplay
+from reinforcement import compiled, experts, features, games, go, playouts, prediction, selfplay
 
-TRAINING, PREDICTION = 2, 3    # of the streams of random numbers: see also selfplay, gating
+TRAINING, PREDICTION = 2, 3    # of the streams of random numbers: see also selfplay, playouts
 
 
 def prepare(config):
-    """The config with the experts' games found and counted, and the search compiled.
+    """The config with the questions found and counted, and the search compiled.
 
     Raises UserError.
     """
-    config = with_folder(config, "reinforcement", "sgf", quick_data.ensure)
-    found = len(experts.questions(config))
+    if config.playout_games == 0:
+        config = with_folder(config, "reinforcement", "sgf", no_games)
+    elif config.data_dir:
+        raise UserError(f"--data_dir={config.data_dir}: the quality is games won against random "
+                        "playouts, without data. Say --set playout_games=0 to predict the moves of "
+                        "games.")  # fmt: skip
+    found = len(questions(config))
     config = with_counts(config, os.path.join(config.data_dir, "sgf"), {"num_positions": found})
     if not found:
-        raise UserError(f"{config.data_dir}: no position to predict. See first_move in config.py.")
+        raise UserError(f"{config.data_dir}: no position to predict.")
     warm_up(config)
     return config
+
+
+def no_games():
+    """What there is to predict without a --data_dir.  Raises UserError."""
+    raise UserError("playout_games=0: the moves of games are to be predicted. Say where they are: "
+                    "--data_dir=FOLDER with sgf in it.")
+
+
+def questions(config):
+    """[experts.Question] that measure a network: an expert's move, or a game's winner."""
+    return (playouts if config.playout_games else experts).questions(config)
 
 
 def warm_up(config):
@@ -49,6 +65,7 @@ def warm_up(config):
         question = {"moves": np.array([[0, -1]], np.int32), "lengths": np.ones(1, np.int32),
                     "komi": np.full(1, tiny.komi), "draws": np.zeros(1, np.int64)}
         prediction.choose(tiny, evaluate, question)
+        playouts.winners(tiny, evaluate, question | {"answers": np.ones(1, np.int64)})
         features.planes_of([played[0].moves], [1], [0], tiny.board_size)
 
 
@@ -59,7 +76,8 @@ def batches(config, split, epoch=1):
     """
     if split == "test":
         total = config.num_positions * config.prediction_rounds
-        indices = in_order(total, config.positions_at_once)
+        at_once = config.games_at_once if config.playout_games else config.positions_at_once
+        indices = in_order(total, at_once)
         return Batches(indices, functools.partial(ask, config, epoch))
     window = Window(config, epoch)
     rng = np.random.default_rng([config.seed, TRAINING, epoch])
@@ -157,19 +175,19 @@ def read(config, examples):
 
 
 def ask(config, generation, numbers):
-    """One batch of positions to predict.
+    """One batch of positions to predict, or of games to win.
 
     moves: int32 [B, T], those before the position, -1 behind them.
     lengths: int32 [B], how many there are.
     komi: float64 [B].
     draws: int64 [B], seeds of the symmetries.
-    answers: int64 [B], the experts' moves.
+    answers: int64 [B], the experts' moves, or the network's colours: 1 Black, -1 White.
     """
-    questions = experts.questions(config)
+    known = questions(config)
     total = config.num_positions * config.prediction_rounds
     rng = np.random.default_rng([config.seed, PREDICTION, generation])
     draws = rng.integers(1 << 62, size=total)
-    asked = [questions[number % config.num_positions] for number in numbers]
+    asked = [known[number % config.num_positions] for number in numbers]
     moves = np.full((len(asked), go.max_moves(config.board_size)), -1, np.int32)
     for row, question in zip(moves, asked):
         row[: len(question.moves)] = question.moves

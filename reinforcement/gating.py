@@ -10,7 +10,7 @@ import numpy as np
 
 from common import checkpoint
 from common.parity import inputs
-from reinforcement import games, go, search
+from reinforcement import games, go, matches
 
 MATCH = 4                # of the streams of random numbers: see also selfplay, data
 
@@ -80,45 +80,13 @@ def is_black(config, number):
 def match(config, new, old, generation, numbers):
     """{number: Played} of the games of these numbers, all at once.
 
-    new, old: see search.Forest.search.  Each side has a tree of its own, which both sides' moves
-    prune.  No noise; the most visited move is played, of several the first.
+    new, old: evaluate of each network, see search.Forest.search.
     """
-    count = len(numbers)
-    forests = [search.Forest(config, count) for _ in range(2)]
-    for slot, number in enumerate(numbers):
+    starts = []
+    for number in numbers:
         rng = np.random.default_rng([config.seed, MATCH, generation, number])
-        for forest, draw in zip(forests, rng.integers(1 << 64, size=2, dtype=np.uint64)):
-            forest.begin(slot, draw, config.komi)
-    moves, visits = ([[] for _ in numbers] for _ in range(2))
-    turn = np.array([0 if is_black(config, number) else 1 for number in numbers])  # 1: the old's
-    goal = np.full(count, config.readouts)
-    found = {}
-    while len(found) < count:
-        for side, evaluate in enumerate((new, old)):
-            active = [slot for slot in range(count)
-                      if turn[slot] == side and numbers[slot] not in found]
-            forest, active = forests[side], np.array(active, np.int32)
-            if not len(active):
-                continue
-            forest.search(active, np.full(len(active), config.leaves, np.int32), evaluate)
-            for slot in active[forest.visits(active) >= goal[active]]:
-                colour = go.BLACK if len(moves[slot]) % 2 == 0 else go.WHITE
-                counts, q = forest.counts(slot)
-                winner = -colour if q < config.gate_resign_value else 0
-                resigned = winner != 0
-                if not resigned:
-                    moves[slot].append(int(np.argmax(counts)))
-                    visits[slot].append(counts)
-                    for one in forests:
-                        one.advance(slot, moves[slot][-1])
-                    winner = forest.result(slot)
-                    turn[slot] = 1 - side
-                    goal[slot] = forests[1 - side].visits(slot) + config.readouts
-                if winner:
-                    found[numbers[slot]] = games.Played(
-                        np.array(moves[slot], np.int16),
-                        np.array(visits[slot], np.int32).reshape(-1, len(counts)),
-                        winner,
-                        resigned,
-                    )
-    return found
+        colour = go.BLACK if is_black(config, number) else go.WHITE
+        draws = tuple(rng.integers(1 << 64, size=2, dtype=np.uint64))
+        starts.append(matches.Start(colour, draws, config.komi))
+    sides = (matches.Searcher(config, evaluate, len(numbers)) for evaluate in (new, old))
+    return dict(zip(numbers, matches.play(config, *sides, starts)))

@@ -1,9 +1,17 @@
-"""Phase 3 of a generation: which move does the trained network's search choose, where an expert
-played?  Minigo's predict_games.py."""
+"""Phase 3 of a generation: how good is the trained network?  Which move does its search choose
+where an expert played?  Minigo's predict_games.py.  Or, in the quick profile: see playouts.py.
+"""
 
 import numpy as np
 
-from reinforcement import search
+from reinforcement import playouts, search
+
+
+def answers(config, evaluate, batch):
+    """What the quality compares with the batch's answers, see data.ask.  Returns int64 [B]."""
+    if config.playout_games:
+        return playouts.winners(config, evaluate, batch)
+    return choose(config, evaluate, batch)[0]
 
 
 def choose(config, evaluate, batch):

@@ -1,10 +1,11 @@
-"""Share of the experts' moves that the search chooses: pooled over all positions and rounds."""
+"""Share of the experts' moves that the search chooses, pooled over all positions and rounds; or
+share of the games that it wins."""
 
 from common.quality import Quality
 
 
 def compare(predictions, batch):
-    """(moves that were the expert's, positions) of a batch.  predictions: int [B]."""
+    """(predictions that are the answer, how many there are) of a batch.  predictions: int [B]."""
     return int((predictions == batch["answers"]).sum()), len(batch["answers"])
 
 
@@ -14,14 +15,16 @@ def score(records):
 
 
 def count(records):
-    """How many positions the records speak of."""
+    """How many positions or games the records speak of."""
     return sum(asked for _, asked in records)
 
 
-QUALITY = Quality(
-    ("prediction_accuracy",),
-    higher_is_better=True,
-    compare=compare,
-    score=score,
-    count=count,
-)
+def quality(config):
+    """The Quality of a config."""
+    return Quality(
+        ("win_rate" if config.playout_games else "prediction_accuracy",),
+        higher_is_better=True,
+        compare=compare,
+        score=score,
+        count=count,
+    )

@@ -213,14 +213,18 @@ def lose(trees, leaf, sign):
 
 
 @compiled
-def next_symmetry(game):
-    """A number of 0 to 7, of the game's own stream.  Steele et al. 2014, SplitMix64."""
-    game.draw += np.uint64(0x9E3779B97F4A7C15)
-    z = game.draw
+def mixed(z):
+    """uint64: a number that looks random, of another.  Steele et al. 2014, SplitMix64."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return np.int64(z >> np.uint64(61))
+    return z ^ (z >> np.uint64(31))
+
+
+@compiled
+def next_symmetry(game):
+    """A number of 0 to 7, of the game's own stream."""
+    game.draw += np.uint64(0x9E3779B97F4A7C15)
+    return np.int64(mixed(game.draw) >> np.uint64(61))
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Trains Minigo in PyTorch to the target share of predicted moves."""
+"""Trains Minigo in PyTorch to the target share of predicted moves, or of games won."""
 
 import torch
 
@@ -100,11 +100,11 @@ class Trainer:
         return logits.softmax(dim=1), values
 
     def predict(self, batch):
-        """The move that the search chooses in each position.  Returns int64 [B]."""
-        return self.evaluate(batch)[0]
+        """Moves that the search chooses, or games' winners: see data.ask.  Returns int64 [B]."""
+        return prediction.answers(self.config, self.infer, batch)
 
     def evaluate(self, batch):
-        """Moves, see predict, the visits of each move, int32 [B, A], and values, float64 [B]."""
+        """Moves of positions, the visits of each move, int32 [B, A], and values, float64 [B]."""
         return prediction.choose(self.config, self.infer, batch)
 
     def state(self):

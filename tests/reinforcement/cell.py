@@ -1,11 +1,10 @@
 """What the shared tests need to know of reinforcement; tests/cells.py explains each."""
 
 import dataclasses
-import pathlib
 import shutil
 import types
 
-from reinforcement import selfplay, sgf
+from reinforcement import selfplay
 from reinforcement.config import QUICK
 from tests.reinforcement import baselines
 
@@ -14,32 +13,29 @@ TINY = ("--set=filters=4", "--set=num_blocks=1", "--set=value_hidden=4", "--set=
         "--set=batch_norm_momentum=0.875", f"--set=batch_norm_epsilon={2**-16}",
         "--set=readouts=8", "--set=leaves=4", "--set=games_per_generation=8",
         "--set=gate_games=4", "--set=steps_per_generation=6", "--set=batch_size=8",
-        "--set=network_rows=16", "--set=prediction_readouts=8", "--set=num_positions=None",
-        "--set=augment=False")  # fmt: skip
+        "--set=network_rows=16", "--set=playout_games=8", "--set=prediction_readouts=8",
+        "--set=evaluate_first_epoch=1", "--set=augment=False")  # fmt: skip
 RANDOM = ("--set=augment=True",)
 FAULTS = (
-    (["--data_dir=/nowhere"], "/nowhere/sgf"),
+    (["--data_dir=/nowhere", "--set=playout_games=0"], "/nowhere/sgf"),
+    (["--data_dir=/nowhere"], "Say --set playout_games=0"),
+    (["--set=playout_games=0"], "--data_dir=FOLDER with sgf in it"),
     (["--set=readuots=3"], "Did you mean readouts"),
     (["--set=komi=1"], "komi=1: expected no whole number"),
     (["--set=gate_games=5"], "expected an even number"),
     (["--set=num_positions=12"], "expected 12 for positions"),
-    (["--set=board_size=9"], "a board of 5x5, expected 9x9"),
 )
 RUN_FOLDER = {"games", "players"}
 RELAY_GAP = 1e-9
-QUICK_GAP = 0.15  # of the moves: self-play in float32 goes its own way in each framework
-REAL = ("--target=2", "--set=board_size=9", "--set=first_move=0", "--set=distinct=False",
-        "--set=skip_plain=False", "--set=games_per_generation=64", "--set=readouts=16")  # fmt: skip
+QUICK_GAP = 0.25  # of the games: self-play in float32 goes its own way in each framework
+REAL = ("--target=2", "--set=board_size=9", "--set=playout_games=0",
+        "--set=prediction_readouts=64", "--set=prediction_rounds=1",
+        "--set=games_per_generation=64", "--set=readouts=16")  # fmt: skip
 REAL_GAP = 0.1
 REAL_EPOCHS = 6
 
 
-def tiny_data(folder):
-    """Eight games of the embedded ones."""
-    source = pathlib.Path(__file__).parents[2] / "reinforcement" / "expert_games.sgf"
-    (folder / "sgf").mkdir(parents=True)
-    for number, game in enumerate(sgf.read(str(source))[:8]):
-        (folder / "sgf" / f"{number}.sgf").write_text(sgf.written(game))
+tiny_data = None
 
 
 def before_training(config, framework, trainer):
@@ -60,6 +56,5 @@ def real_data(folder, sample):
 
 def real_baseline(data_dir):
     """A random move's share."""
-    config = dataclasses.replace(QUICK, board_size=9, first_move=0, distinct=False,
-                                 skip_plain=False, data_dir=str(data_dir))  # fmt: skip
+    config = dataclasses.replace(QUICK, board_size=9, playout_games=0, data_dir=str(data_dir))
     return baselines.random_move(config)

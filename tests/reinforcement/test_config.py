@@ -101,6 +101,8 @@ def test_closed_runs_are_judged_by_rules_of_our_own():
 @pytest.mark.parametrize(
     ("change", "words"),
     [({"gate_games": 7}, "gate_games=7: expected an even number"),
+     ({"playout_games": 9}, "playout_games=9: expected an even number"),
+     ({"playout_games": 1202}, "expected at most 1200, two for each opening"),
      ({"sample_share": 0.0}, "sample_share=0.0: expected above 0"),
      ({"komi": 7.0}, "komi=7: expected no whole number"),
      ({"rate_steps": (5, 3)}, "expected them to ascend")],

@@ -151,8 +151,7 @@ def asked(tmp_path):
         (folder / "sgf" / "deep").mkdir(parents=True)
         for number, one in enumerate(records):
             (folder / "sgf" / "deep" / f"{number}.sgf").write_text(sgf.written(one))
-        fields = {"data_dir": str(folder), "first_move": 0, "distinct": False,
-                  "skip_plain": False} | changes
+        fields = {"data_dir": str(folder), "playout_games": 0, "prediction_readouts": 64} | changes
         return dataclasses.replace(numbers.QUICK, seed=1, **fields)
 
     return make
@@ -164,47 +163,17 @@ def test_each_move_but_passes_is_asked_with_what_came_before(asked):
     assert [(one.moves, one.answer, one.komi) for one in found] == [
         ((), 12, 7.5), ((12, 25), 16, 7.5), ((), 20, 0.5),
     ]  # fmt: skip
-    assert len(experts.questions(dataclasses.replace(config, first_move=2))) == 1
 
 
 def test_what_comes_when_the_game_is_over_is_not_asked(asked):
     assert len(experts.questions(asked(record(5, "C3", "pass", "pass", "B2", "A1")))) == 1
 
 
-def test_positions_that_differ_by_symmetry_alone_are_asked_once(asked):
-    games_ = (record(5, "B4", "C3"), record(5, "D2", "E5"), record(5, "B2", "A1"),
-              record(5, "B3", "A2"))
-    assert len(experts.questions(asked(*games_))) == 8
-    found = experts.questions(asked(*games_, distinct=True))
-    # The empty board, a stone on B4 (or D2 or B2), and one on B3.
-    assert [len(one.moves) for one in found] == [0, 1, 1]
-    assert found[1].answer == sgf.move_of("C3", 5)
-
-
-def test_where_the_most_central_point_is_played_is_not_asked(asked):
-    config = asked(record(5, "C3", "C4", "D3", "B2"), skip_plain=True)
-    assert [(len(one.moves), one.answer) for one in experts.questions(config)] == [(2, 13), (3, 16)]
-
-
-def test_colours_and_kos_make_positions_differ():
-    position = go.Position(4, 0.5)
-    keys = {experts.key(position)}
-    position.to_play = go.WHITE
-    keys.add(experts.key(position))
-    position.board[5] = 1
-    keys.add(experts.key(position))
-    position.ko = 6
-    keys.add(experts.key(position))
-    position.ko = 9   # the same by symmetry, the stone on the diagonal
-    keys.add(experts.key(position))
-    assert len(keys) == 4
-
-
 def test_faults_of_the_data_give_one_line(asked, tmp_path):
     with pytest.raises(UserError, match="a board of 9x9, expected 5x5"):
         experts.questions(asked(record(9, "C3")))
     with pytest.raises(UserError, match=r"holds no \.sgf file"):
-        data.prepare(dataclasses.replace(numbers.QUICK, data_dir=str(tmp_path)))
+        data.prepare(dataclasses.replace(numbers.QUICK, data_dir=str(tmp_path), playout_games=0))
     with pytest.raises(UserError, match="expected 12 for positions, found 2"):
         data.prepare(asked(record(5, "C3", "B2"), num_positions=12))
     with pytest.raises(UserError, match="no position to predict"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reinforcement import go, sgf
-from reinforcement.make_expert_games import GnuGo
+from reinforcement.gnugo import GnuGo
 from tests.reinforcement import plain_go
 
 GNU_GO = shutil.which("gnugo", path=f"{os.environ['PATH']}:/usr/games")

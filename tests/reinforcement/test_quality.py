@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reinforcement.benchmark import BENCHMARK
-from reinforcement.config import REFERENCE
+from reinforcement.config import QUICK, REFERENCE
 
 METRIC = BENCHMARK.quality(REFERENCE)
 
@@ -18,6 +18,13 @@ def test_hits_are_pooled_over_all_positions():
     records = [record([3, 5], [3, 4]), record([1, 2, 3, 81], [4, 2, 1, 80])]
     assert METRIC.count(records) == 6
     assert METRIC.score(records) == pytest.approx(2 / 6)
+
+
+def test_the_quick_profile_counts_games():
+    metric = BENCHMARK.quality(QUICK)
+    assert metric.names == ("win_rate",) and METRIC.names == ("prediction_accuracy",)
+    won, lost = np.array([1, -1, -1]), np.array([1, -1, 1])
+    assert metric.score([metric.compare(won, {"answers": lost})]) == pytest.approx(2 / 3)
 
 
 def test_the_target_is_met_by_what_is_as_good():
