@@ -235,9 +235,8 @@ class StatisticsMoveInTheEvaluation(EvaluationMoves):
 
 
 class MovesCountedFromOne:
-    def evaluate(self, batch):
-        choices, *more = super().evaluate(batch)
-        return choices + 1, *more
+    def predict(self, batch):
+        return super().predict(batch) + 1
 
 
 # Each fault, and the first tensor that it changes in forward order, in each precision.
@@ -266,7 +265,7 @@ FAULTS = {
     VarianceNotRestored: {"fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var")},
     StateOfAnother: {"fp64": ("step_0000", "optimizer/velocity/blocks.1.norm2.weight")},
     BatchStatisticsInTheSearch: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
-    NoBiasInTheSearch: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
+    NoBiasInTheSearch: {"fp64 fp32": ("evaluation_0000", "evaluation/visits")},
     ProbabilitiesOverTheBatch: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
     ValueOfTheOtherSideInTheSearch: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
     ValueOfTheSideToMoveInTheSearch: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
@@ -277,5 +276,5 @@ FAULTS = {
         "fp64 fp32": ("step_0000", "statistic/blocks.1.norm2.running_var"),
     },
     MovesCountedFromOne: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
-    EvaluatesFirstParameters: {"fp64 fp32": ("evaluation_0000", "evaluation/choices")},
+    EvaluatesFirstParameters: {"fp64 fp32": ("evaluation_0000", "evaluation/visits")},
 }
