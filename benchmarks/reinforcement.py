@@ -1,13 +1,13 @@
-"""Readouts of the tree search with the same network, ours and open_spiel's, in one run; on one core.
+"""Readouts of the tree search with the same network, ours and open_spiel's, in one run.
 
     common/in_environment.sh reinforcement pytorch -m benchmarks.reinforcement pytorch
 
 search: one move in each of --games games, from the empty board: as many readouts each, one leaf of
 a game in a batch of the network, which has a row for each game.  --board=5: the quick profile's
-network, else the reference's.  The peer is open_spiel's MCTSBot with prior_fns of AlphaZero, a bot
-and a thread for each game, and an evaluator that waits until all have a leaf, as its own in C++ does;
-its planes are the newest board eight times, so that it has no history to keep.  --peer=single: its
-AlphaZeroEvaluator's way, a batch for each leaf.
+network, else the reference's.  The peer is open_spiel's MCTSBot as its AlphaZero has it, a bot and
+a thread for each game, with an evaluator that waits until all have a leaf, as the one in its C++;
+its planes are the newest board eight times, so that it has no history to keep.  --peer=single: the
+way of its AlphaZeroEvaluator in Python, a batch for each leaf.
 
 tree: ours alone, with a network that costs nothing.
 """
@@ -168,7 +168,7 @@ def main(argv):
         answer = np.full((rows, moves), 1 / moves, np.float32), np.zeros(rows)
         candidates = {"ours": ours(config, values, lambda planes: answer)}
     else:
-        if values.peer and name != "pytorch":
+        if name != "pytorch":
             raise UserError("--measure=search: the peer is measured in pytorch.")
         _, train = command.start("reinforcement", name, config)
         infer = train.Trainer(config, initial_parameters(config)).infer
