@@ -41,6 +41,12 @@ def symmetries(size):
     return np.array([[*one, size * size] for one in turned], np.int16)
 
 
+@functools.cache
+def inverses(size):
+    """int16 [8, A]: where each point of this board lies on each turned one: see symmetries."""
+    return np.argsort(symmetries(size), axis=1).astype(np.int16)
+
+
 def scratch(size):
     """int32 [3, P + 1]: room that the functions below work in: a stack, marks, liberties."""
     return np.zeros((3, size * size + 1), np.int32)

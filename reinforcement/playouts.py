@@ -34,6 +34,13 @@ def evaluator(config):
     return evaluate
 
 
+def player(config, count):
+    """The player of so many games: see matches.py."""
+    # Of small batches less is padding, and a playout costs the same in any.
+    config = dataclasses.replace(config, network_rows=32)
+    return matches.Searcher(config, evaluator(config), count)
+
+
 @compiled
 def play_all(planes, komi, beside, room, empty, values):
     """Sets values, float64 [B], to 1 where Black wins a random game, else -1.
@@ -55,13 +62,13 @@ def play_all(planes, komi, beside, room, empty, values):
 
 @compiled
 def play_out(board, colour, beside, room, empty, state):
-    """Plays at random to the end, on the board itself: until both pass, or three moves a point.
+    """Plays at random to the end, on the board itself: until both pass, or two moves a point.
 
     No stone is played into a point that own stones alone surround: else no game would end.
     """
     points = len(board)
     passes, ko = 0, -1
-    for _ in range(3 * points):
+    for _ in range(2 * points):
         count = 0
         for point in range(points):
             if board[point] == 0 and point != ko:
@@ -137,6 +144,6 @@ def winners(config, evaluate, batch):
             batch["answers"], batch["draws"].astype(np.uint64), batch["komi"], batch["moves"],
             batch["lengths"])
     ]  # fmt: skip
-    sides = (matches.Searcher(config, one, len(starts)) for one in (evaluate, evaluator(config)))
-    return np.array([game.winner for game in matches.play(config, *sides, starts, together=True)],
-                    np.int64)
+    first = matches.Searcher(config, evaluate, len(starts))
+    found = matches.play(config, first, player(config, len(starts)), starts, together=True)
+    return np.array([game.winner for game in found], np.int64)

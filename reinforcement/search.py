@@ -72,6 +72,7 @@ def table_type(points):
         ("room", "i4", (3, points + 1)),
         ("beside", "i2", (points, 4)),
         ("turned", "i2", (8, points + 1)),
+        ("back", "i2", (8, points + 1)),
         ("legal", "i1", (points + 1,)),
     ], align=True)  # fmt: skip
 
@@ -84,6 +85,7 @@ def plant(size, num_games, c_puct):
     table["max_moves"] = go.max_moves(size)
     table["beside"] = go.neighbours(size)
     table["turned"] = go.symmetries(size)
+    table["back"] = go.inverses(size)
     return Trees(np.zeros(1, node_type(points)), np.zeros(num_games, game_type(points)), table)
 
 
@@ -255,16 +257,17 @@ def collect(trees, games, wanted, leaves, owners, ways):
 
 @compiled
 def write_planes(trees, leaves, owners, ways, planes):
-    """Sets planes, uint8 [L, P, 17], to what the network sees of each leaf: see features.py."""
+    """Sets planes, uint8 [L, P, 17], zeros before, to what the network sees of each leaf: see
+    features.py."""
     table = trees.table[0]
     for row in range(len(leaves)):
-        node, game, way = trees.node[leaves[row]], trees.game[owners[row]], table.turned[ways[row]]
+        node, game, back = trees.node[leaves[row]], trees.game[owners[row]], table.back[ways[row]]
         colour, above = node.to_play, 0  # above: how many of the boards are from above the root
         for index in range(features.NUM_BOARDS):
             if above == 0:
-                features.write_board(node.board, colour, way, planes[row], index)
+                features.write_board(node.board, colour, back, planes[row], index)
             else:
-                features.write_board(game.past[above - 1], colour, way, planes[row], index)
+                features.write_board(game.past[above - 1], colour, back, planes[row], index)
             if node.parent != 0:
                 node = trees.node[node.parent]
             elif above < game.num_past:  # else the oldest is repeated

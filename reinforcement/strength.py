@@ -58,7 +58,7 @@ def opponent(level):
     """What makes a player: GNU Go at a level; None: playouts."""
     def make(config, count):
         if level is None:
-            return matches.Searcher(config, playouts.evaluator(config), count)
+            return playouts.player(config, count)
         return gnugo.Player(config, level)
 
     return make

@@ -80,6 +80,6 @@ def played(config, player):
     for question in playouts.questions(config):
         found.append(matches.Start(question.answer, (0, len(found)), question.komi, question.moves))
     config = dataclasses.replace(config, readouts=config.prediction_readouts)
-    second = matches.Searcher(config, playouts.evaluator(config), len(found))
+    second = playouts.player(config, len(found))
     games = matches.play(config, player, second, found)
     return float(np.mean([game.winner == start.colour for game, start in zip(games, found)]))

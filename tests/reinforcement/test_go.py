@@ -261,3 +261,9 @@ def test_games_agree_with_gnu_go(size):
                 position.play(move)
     finally:
         engine.close()
+
+
+def test_inverses_lead_back():
+    for size in (2, 5, 9):
+        for way, back in zip(go.symmetries(size), go.inverses(size)):
+            assert way[back].tolist() == back[way].tolist() == list(range(size**2 + 1))

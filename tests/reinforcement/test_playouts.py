@@ -134,7 +134,7 @@ def test_the_target_is_out_of_reach_of_cheap_players(name):
         "playouts": lambda: baselines.searched(config, playouts.evaluator(config)),
     }[name]()
     assert share == pytest.approx(EXPECTED[name], abs=3 * error)
-    assert share < config.target - 2 * error
+    assert EXPECTED[name] + 2 * error < config.target > share
 
 
 def test_the_reference_predicts():
