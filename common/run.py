@@ -76,7 +76,7 @@ class Run:
         self.training = None         # what it reads for training, across epochs
         self.num_steps = 0           # in an epoch
         self.batch_examples = 0      # in the batch under way
-        self.counted = {}            # of the epoch's batches that this process has read
+        self.counted = {}            # in the epoch, by this process: of its batches, and `note`
         self.loss = None             # of the step before
         self.saving = Saving()
         self.saved_at = time.monotonic()
@@ -220,7 +220,7 @@ class Run:
         """
         first = self.position.epoch_steps
         self.num_steps = len(batches)
-        self.counted = dict.fromkeys(self.benchmark.counts, 0)
+        self.counted |= dict.fromkeys(self.benchmark.counts, 0)
         self.meter.start()
         if self.training is None:
             left = self.config.num_epochs - self.position.epoch + 1
@@ -238,6 +238,10 @@ class Run:
         if batches.following is None:
             self.training = None
         self.meter.stop()
+
+    def note(self, counted):
+        """{name: number} of this process that the log tells of the epoch, its processes' sum."""
+        self.counted |= counted
 
     def step(self, loss):
         """Counts an optimizer step; saves and shows progress when it is time."""
@@ -264,6 +268,7 @@ class Run:
         at = self.position
         told = {"loss": self._checked_loss(), "examples_per_second": self.meter.epoch_rate}
         self.log.end("epoch_stop", epoch_num=at.epoch, **told, **self._all_counted())
+        self.counted = {}
         at.epoch_open = False
         if self._evaluates(at.epoch) or at.epoch == self.config.num_epochs:
             self.log.start("eval_start", epoch_num=at.epoch)

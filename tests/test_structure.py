@@ -274,13 +274,18 @@ def test_twins_have_the_same_outline(twins):
     assert len(outlines[0]) > 5
 
 
+# The one whose data its network makes: its epoch has more phases.
+OTHER_MAINS = ("reinforcement",)
+
+
 def test_main_is_the_same_text_in_every_cell():
     texts = {}
     for application, framework in CELLS:
         source = (ROOT / application / framework / "train.py").read_text()
         main = next(n for n in ast.parse(source).body if getattr(n, "name", "") == "main")
-        texts[application, framework] = ast.get_source_segment(source, main)
-    assert len(set(texts.values())) == 1, texts
+        kind = application if application in OTHER_MAINS else "all others"
+        texts.setdefault(kind, set()).add(ast.get_source_segment(source, main))
+    assert all(len(found) == 1 for found in texts.values()), texts
 
 
 # Share of equal lines, percent: what each pair had when this was last written; a change may raise a
@@ -298,6 +303,9 @@ FLOORS = {
     "object_detection/regions.py": (55, 60, 52),
     "recommendation/model.py": (75, 85, 75),
     "recommendation/train.py": (77, 84, 79),
+    "reinforcement/model.py": (66, 82, 67),
+    # PyTorch's fused optimizer decays by itself.
+    "reinforcement/train.py": (81, 81, 80),
     "sentiment_analysis/model.py": (67, 79, 68),
     "sentiment_analysis/train.py": (79, 87, 79),
     # PyTorch writes the recurrent steps into place, TensorFlow scans, PaddlePaddle keeps lists; and

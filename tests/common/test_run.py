@@ -314,6 +314,7 @@ def test_what_stands_beside_the_metric_and_what_is_counted_is_in_the_log(tmp_pat
     running = fake.run(
         fake.config_of(tmp_path, target=1.1, num_epochs=2), [0.5, 0.6],
         fake.Framework(processes=2), counts=counts,
+        before_step=lambda run: run.note({"games": 3 + run.position.epoch}),
         beside=lambda records: {"other": 10.0 * records[0][0, 0]},
     )
     assert running.position.curve[1]["quality"] == {"top1_accuracy": 0.6}
@@ -322,6 +323,7 @@ def test_what_stands_beside_the_metric_and_what_is_counted_is_in_the_log(tmp_pat
              for key in ("epoch_stop", "eval_accuracy")}
     # Of a batch of 4, this process reads 2, and the other does alike.
     assert [(one["pictures"], one["zeros"]) for one in found["epoch_stop"]] == [(16, 0), (16, 0)]
+    assert [one["games"] for one in found["epoch_stop"]] == [8, 10]
     assert [one["other"] for one in found["eval_accuracy"]] == [5.0, 6.0]
 
 
