@@ -98,7 +98,7 @@ REFERENCE = Config(
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target=0.65,
+    target=0.62,
     num_epochs=16,
     evaluate_first_epoch=4,
     board_size=5,
