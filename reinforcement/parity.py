@@ -13,7 +13,8 @@ from reinforcement.parameters import initial_parameters, specification
 # Coefficients that float32 holds: PaddlePaddle keeps some of them so even in float64.
 EXACT = {"momentum": 0.875, "batch_norm_momentum": 0.875, "batch_norm_epsilon": 2.0**-16}
 CHANGES = {
-    "quick": EXACT,
+    # A search's move in a position, as in the reference: a whole game would hide where it differs.
+    "quick": EXACT | {"playout_games": 0, "prediction_readouts": 64, "network_rows": 32},
     # Of the network's full size; a hundred searches as long as the published ones take minutes.
     "reference": EXACT | {"prediction_readouts": 40, "network_rows": 32, "positions_at_once": 8},
 }  # {profile: what a record changes}

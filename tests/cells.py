@@ -8,6 +8,8 @@ under its one name:
     tiny_data        (folder): writes TINY's dataset; None: the embedded data are small enough
     examples         (config, batch) -> list: a training batch's examples, in their order
     FAULTS           [(flags, words of the one line that they end with)]
+    RUN_FOLDER       where a run leaves more than others: what of an epoch
+    before_training  (config, framework, trainer): where a run does more before its first batch
     RELAY_GAP        largest difference over the norm, of any tensor that three frameworks trained
     QUICK_GAP        largest difference of the quality after an epoch of the quick profile
     REAL             flags of a run on the real sample

@@ -14,6 +14,7 @@ import numpy as np
 from common import benchmark, command, launch, packs, processes
 from common.data.buckets import Packed
 from common.errors import told
+from tests.cells import cell
 
 SHARES = {"4 and 3": (4, 3), "4 and none": (4, 0)}
 STEPS = 2
@@ -29,11 +30,13 @@ def run(config):
     parameters = benchmark.module(config.application, "parameters")
     initial = parameters.initial_parameters(config)
     moving = any(name.endswith("running_var") for name in parameters.specification(config))
-    batches = benchmark.module(config.application, "data").batches(config, "train", 1)
 
     def trainer():
         return module.Trainer(config, initial)
 
+    if hasattr(cell(config.application), "before_training"):
+        cell(config.application).before_training(config, framework, trainer())
+    batches = benchmark.module(config.application, "data").batches(config, "train", 1)
     numbers = batches.indices[0]
     if moving:
         found = {"4 twice": gap_of_twins(framework, trainer, batches.at, numbers[:4])}

@@ -53,8 +53,11 @@ def test_the_first_gradients_are_sent_before_the_last_are_there(
         if (application, framework_name) != ("sentiment_analysis", "paddlepaddle"):
             names = names - set(found["zeros"])  # batch norm takes a convolution's bias out
             assert set(events) == {"sent", *names}
-            last = max(events.index(name) for name in names)
-            assert events[:last].count("sent") > 1
+            # There the heads, last of all, have biases that no gradient reaches: all waits for the
+            # end.  The full network is one message anyway.
+            if application != "reinforcement":
+                last = max(events.index(name) for name in names)
+                assert events[:last].count("sent") > 1
         else:  # paddle.grad calls no hooks
             assert set(events) == {"sent"}
 

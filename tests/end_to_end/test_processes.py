@@ -63,7 +63,7 @@ def test_both_hold_the_same_bits(application, framework_name, ran):
             assert two[0][step][name].tobytes() == two[1][step][name].tobytes(), (step, name)
         if step:
             changed = [two[0][step][name].tobytes() != two[0][step - 1][name].tobytes()
-                       for name in trained]
+                       for name in trained if two[0][step][name].any()]  # else without gradient
             assert np.mean(changed) > 0.9
 
 
@@ -79,7 +79,8 @@ def test_they_end_with_one_result(application, framework_name, ran):
     assert two.result()["num_processes"] == 2
     assert (two.folder / "run.log").read_text().count('"run_start"') == 1
     found = {path.name for path in two.folder.iterdir()} - {"processes"}
-    assert found == {".lock", "checkpoint", "result.json", "run.log"}
+    more = getattr(cell(application), "RUN_FOLDER", set())
+    assert found == {".lock", "checkpoint", "result.json", "run.log", *more}
     steps = len(records(two))
     assert sorted(path.name for path in (two.folder / "checkpoint").iterdir()) == [
         "step_0000000000.safetensors", f"step_{steps:010d}.safetensors",

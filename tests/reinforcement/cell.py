@@ -2,7 +2,9 @@
 
 import dataclasses
 import shutil
+import types
 
+from reinforcement import selfplay
 from reinforcement.config import QUICK
 from tests.reinforcement import baselines
 
@@ -11,7 +13,8 @@ TINY = ("--set=filters=4", "--set=num_blocks=1", "--set=value_hidden=4", "--set=
         "--set=batch_norm_momentum=0.875", f"--set=batch_norm_epsilon={2**-16}",
         "--set=readouts=8", "--set=leaves=4", "--set=games_per_generation=8",
         "--set=gate_games=4", "--set=steps_per_generation=6", "--set=batch_size=8",
-        "--set=network_rows=16", "--set=playout_games=8", "--set=augment=False")  # fmt: skip
+        "--set=network_rows=16", "--set=playout_games=8", "--set=prediction_readouts=8",
+        "--set=evaluate_first_epoch=1", "--set=augment=False")  # fmt: skip
 RANDOM = ("--set=augment=True",)
 FAULTS = (
     (["--data_dir=/nowhere", "--set=playout_games=0"], "/nowhere/sgf"),
@@ -22,6 +25,7 @@ FAULTS = (
     (["--set=gate_games=5"], "expected an even number"),
     (["--set=num_positions=12"], "expected 12 for positions"),
 )
+RUN_FOLDER = {"games", "players"}
 RELAY_GAP = 1e-9
 QUICK_GAP = 0.25  # of the games: self-play in float32 goes its own way in each framework
 REAL = ("--target=2", "--set=board_size=9", "--set=playout_games=0",
@@ -32,6 +36,11 @@ REAL_EPOCHS = 6
 
 
 tiny_data = None
+
+
+def before_training(config, framework, trainer):
+    """Plays the games of the first generation."""
+    selfplay.play(types.SimpleNamespace(config=config, framework=framework), trainer, 1)
 
 
 def examples(config, batch):
