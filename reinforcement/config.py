@@ -98,7 +98,7 @@ REFERENCE = Config(
 QUICK = replace(
     REFERENCE,
     profile="quick",
-    target=0.65,
+    target=0.62,
     num_epochs=16,
     evaluate_first_epoch=4,
     board_size=5,
@@ -109,6 +109,7 @@ QUICK = replace(
     batch_norm_momentum=0.9,
     readouts=32,
     games_per_generation=256,
+    no_resign_share=1.0,                              # an untrained value is sure of anything
     batch_size=64,
     steps_per_generation=256,
     window_positions=35_000,
@@ -120,6 +121,7 @@ QUICK = replace(
     prediction_readouts=128,
     playout_games=128,
     gate_games=20,
+    gate_resign_value=-1.0,
     positions_at_once=256,
     network_rows=512,
 )

@@ -12,13 +12,14 @@ from benchmarks import (
     image_classification,
     object_detection,
     recommendation,
+    reinforcement,
     sentiment_analysis,
     speech_recognition,
     translation,
 )
 
-BENCHMARKS = (image_classification, object_detection, recommendation, sentiment_analysis,
-              speech_recognition, translation)
+BENCHMARKS = (image_classification, object_detection, recommendation, reinforcement,
+              sentiment_analysis, speech_recognition, translation)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
@@ -48,6 +49,7 @@ def test_faults_of_the_user_are_one_line(benchmark, argv, words, capsys, monkeyp
         (image_classification, ["tensorflow", "--measure=reader"], "Say pytorch."),
         (recommendation, ["tensorflow", "--peer=recbole"], "it runs in pytorch"),
         (recommendation, ["pytorch", "--peer=recbole", "--compile"], "it runs in pytorch"),
+        (reinforcement, ["tensorflow"], "the peer is measured in pytorch"),
         (speech_recognition, ["pytorch", "--frames=460"], "expected a multiple of 50"),
         (speech_recognition, ["pytorch", "--measure=reader", "--compile"], "without a framework"),
     ],
@@ -121,6 +123,7 @@ def make_small(monkeypatch):
         (object_detection, ["--measure=evaluation", "--detections=5"],
          ["pasting and run lengths", "box AP and mask AP"]),
         (recommendation, ["--batch_size=32"], ["ours", "peer"]),
+        (reinforcement, ["--measure=tree", "--board=5", "--games=2", "--readouts=4"], ["ours"]),
         (sentiment_analysis, ["--batch_size=2"], ["ours", "peer"] * 2),
         (speech_recognition, ["--batch_size=2", "--frames=100"], ["ours", "peer"]),
         (

@@ -62,7 +62,7 @@ def test_the_side_that_is_lost_resigns():
     def losing(planes):
         return fake_network.evaluate(planes)[0], np.full(len(planes), -0.99)
 
-    config = dataclasses.replace(CONFIG, readouts=40)
+    config = dataclasses.replace(CONFIG, readouts=40, gate_resign_value=-0.9)
     game = gating.match(config, losing, losing, 1, [0])[0]
     assert game.resigned and game.winner == go.WHITE and len(game.moves) == 0
     sure = dataclasses.replace(config, gate_resign_value=-1.0)

@@ -86,7 +86,7 @@ def test_the_side_that_is_lost_resigns():
     def lost(planes):
         return fake_network.evaluate(planes)[0], np.full(len(planes), -0.99)
 
-    engine = play.Engine(dataclasses.replace(CONFIG, readouts=40), lost)
+    engine = play.Engine(dataclasses.replace(CONFIG, readouts=40, gate_resign_value=-0.9), lost)
     assert said(engine, "genmove b", "reg_genmove b") == ["= resign", "= resign"]
     assert said(engine, "undo", "genmove w")[0] == "="
 

@@ -6,8 +6,9 @@ import importlib
 import numpy as np
 import pytest
 
-from reinforcement import features, parameters, parity, search, selfplay
+from reinforcement import data, features, parameters, parity, search, selfplay
 from reinforcement.config import QUICK, REFERENCE
+from tests.reinforcement import baselines
 
 SMALL = dataclasses.replace(QUICK, seed=1, filters=4, num_blocks=2, value_hidden=8, batch_size=12,
                             network_rows=32, games_at_once=8, readouts=16)  # fmt: skip
@@ -198,3 +199,9 @@ def test_the_full_network_learns_a_batch(trainer_of, framework):
     found = losses(trainer, framework, [batch] * 12)
     assert found[-1] < 0.8 * found[0]
     assert batch["planes"].shape == (16, 9, 9, features.NUM_PLANES)
+
+
+def test_an_untrained_network_stays_far_below_the_quick_target(trainer_of):
+    """32 games: a standard error of 0.09 at most."""
+    config = data.prepare(dataclasses.replace(QUICK, seed=1, playout_games=32))
+    assert baselines.searched(config, trainer_of(config).infer) < config.target - 0.27
