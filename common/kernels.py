@@ -19,7 +19,8 @@ FORWARD, INPUTS, WEIGHTS, BACKWARD = "forward", "inputs", "weights", "backward"
 GATES = {"vanilla": 1, "gru": 3, "lstm": 4}
 INDEX = 8  # bytes
 # Of one weight: numbers read, numbers written, operations.  Weight decay is among them.
-UPDATES = {"sgd": (3, 2, 6), "adam": (4, 3, 13), "lars": (3, 2, 13)}
+UPDATES = {"sgd": (3, 2, 6), "adam": (4, 3, 13), "lars": (3, 2, 13),
+           "nesterov": (4, 2, 10)}  # and the norm of all gradients, to clip them
 
 
 @dataclass(frozen=True)
