@@ -13,7 +13,8 @@ COUNTS = {
     ("convolution", "device"): (16, 15),
     ("recurrent", "training"): (53, 53), ("recurrent", "server"): (69, 69),
     ("recurrent", "device"): (3, 3),
-    ("all_reduce", "training"): (7, 7), ("sparse", "server"): (24, 24), ("sparse", "device"): (8, 8),
+    ("all_reduce", "training"): (7, 7),
+    ("sparse", "server"): (24, 24), ("sparse", "device"): (8, 8),
 }  # fmt: skip
 
 
@@ -39,7 +40,8 @@ def test_no_list_is_left_out():
 def test_transposes_and_cells_are_counted_as_published():
     gemm = [row["a"] + row["b"] for row in rows("gemm") if row["list"] == "training"]
     assert [gemm.count(pair) for pair in ("NN", "TN", "NT", "TT")] == [77, 73, 10, 0]
-    for name, counts in {"training": [12, 22, 19], "server": [0, 15, 54], "device": [2, 1, 0]}.items():
+    expected = {"training": [12, 22, 19], "server": [0, 15, 54], "device": [2, 1, 0]}
+    for name, counts in expected.items():
         cells = [row["cell"] for row in rows("recurrent") if row["list"] == name]
         assert [cells.count(cell) for cell in ("vanilla", "lstm", "gru")] == counts
 
