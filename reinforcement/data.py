@@ -80,6 +80,10 @@ def batches(config, split, epoch=1):
         indices = in_order(total, at_once)
         return Batches(indices, functools.partial(ask, config, epoch))
     window = Window(config, epoch)
+    if not len(window):
+        raise UserError(f"{games.games_folder(config.output_dir, epoch)}: no position to learn "
+                        "from: every game was resigned before its first move. Start anew with "
+                        "another resign_value, or more of no_resign_share.")
     rng = np.random.default_rng([config.seed, TRAINING, epoch])
     wanted = config.steps_per_generation * config.batch_size
     numbers = drawn(rng, len(window), config.sample_share, wanted) * 8
@@ -151,7 +155,8 @@ def generation_games(config, generation):
         path = games.path(folder, number)
         found.append(games.load(path, config))
         if found[-1] is None:
-            raise UserError(f"{path}: damaged. Remove it and --resume.")
+            raise UserError(f"{path}: missing or damaged, and its generation is over. Put it back "
+                            "from a copy, or start anew with another --output_dir.")
     return found
 
 

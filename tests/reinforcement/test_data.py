@@ -70,8 +70,18 @@ def test_a_missing_game_is_named(written):
     config, _ = written
     path = games.path(games.games_folder(config.output_dir, 2), 1)
     os.remove(path)
-    with pytest.raises(UserError, match=f"{re.escape(path)}: damaged"):
+    with pytest.raises(UserError, match=f"{re.escape(path)}: missing or damaged.* from a copy"):
         data.Window(config, 3)
+
+
+def test_games_that_were_all_resigned_at_once_are_nothing_to_learn_from(tmp_path):
+    config = dataclasses.replace(CONFIG, output_dir=str(tmp_path))
+    os.makedirs(games.games_folder(config.output_dir, 1))
+    for number in range(3):
+        path = games.path(games.games_folder(config.output_dir, 1), number)
+        games.save(path, game(np.random.default_rng(1), 0), config, "a", "a")
+    with pytest.raises(UserError, match="no position to learn from"):
+        data.batches(config, "train", 1)
 
 
 def test_each_pass_takes_its_share_in_a_new_order():
