@@ -66,6 +66,19 @@ def test_the_window_holds_the_newest_positions(written):
     assert [one.number for one in newest.look_up(np.arange(7) * 8)] == [5, 0, 1, 2, 3, 4, 5]
 
 
+def test_games_are_read_once_and_forgotten_behind_the_window(written, monkeypatch):
+    config, _ = written
+    config = dataclasses.replace(config, window_positions=30)
+    for generation in (1, 2):
+        data.Window(config, generation)
+    read = []
+    load = games.load
+    monkeypatch.setattr(games, "load", lambda path, *more: read.append(path) or load(path, *more))
+    data.Window(config, 3)
+    assert len(read) == 3 and all("000003" in path for path in read)
+    assert [key[1] for key in data._known] == [2, 3]      # 15 and 18 positions
+
+
 def test_a_missing_game_is_named(written):
     config, _ = written
     path = games.path(games.games_folder(config.output_dir, 2), 1)
