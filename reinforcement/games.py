@@ -9,6 +9,7 @@ the search visited each.  A game of other networks, or a damaged one, is played 
 """
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass
 
@@ -54,6 +55,12 @@ def name_of(parameters):
     return checkpoint.digest(parameters)[:16]
 
 
+@functools.cache
+def moves_of(size):
+    """{name: move} of all moves, as `save` writes them."""
+    return {sgf.name_of(move, size): move for move in range(size**2 + 1)}
+
+
 def save(file, game, config, black, white):
     """Writes a Played game, whole or not at all.  black, white: the networks' names.
 
@@ -91,14 +98,19 @@ def load(file, config, black=None, white=None):
     try:
         (record,) = sgf.read(file)
         names = (black or record.black, white or record.white)
-        if (record.black, record.white) != names or record.size != config.board_size:
+        if (record.black, record.white, record.size, record.komi) != (
+            *names, config.board_size, config.komi
+        ):
             return None
         position = record.end()
         visits = np.zeros((len(record.moves), record.size**2 + 1), np.int32)
+        moves = moves_of(record.size)
         for row, comment in zip(visits, record.comments):
             for entry in comment.split(", "):
                 name, count = entry.split(" ")
-                row[sgf.move_of(name, record.size)] = int(count)
+                row[moves[name]] = int(count)
+        if (visits < 0).any() or not visits.any(axis=1).all():
+            return None
         winner = {"B": go.BLACK, "W": go.WHITE}[record.result[:1]]
         resigned = record.result[1:] == "+R"
         if not resigned and (not position.is_over() or (position.score() > 0) != (winner > 0)):

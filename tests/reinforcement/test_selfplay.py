@@ -205,7 +205,8 @@ def test_games_are_played_once_and_damaged_ones_anew(six, tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("RE[B+", "RE[?+"), ("RE[W+", "RE[?+"), ("C5 ", "Z9 "), ("SZ[5]", "SZ[6]"), (", ", ",")],
+    [("RE[B+", "RE[?+"), ("RE[W+", "RE[?+"), ("C5 ", "Z9 "), ("SZ[5]", "SZ[6]"), (", ", ","),
+     ("KM[0.5]", "KM[1.5]"), (" 1", " -1"), ("C[", "C[C5 0]X[")],
 )
 def test_a_game_that_says_something_odd_is_none(six, old, new, tmp_path):
     file = tmp_path / "game.sgf"
