@@ -22,7 +22,6 @@ from common import checkpoint, trained
 from common.command import FRAMEWORKS
 from common.errors import UserError, told
 from common.files import replaced
-from common.parity import inputs
 from reinforcement import config as numbers
 from reinforcement import games, gating, gnugo, matches, playouts
 
@@ -99,12 +98,7 @@ def measure(config, trainer, folder, chosen):
     """Yields {generation, opponent, games, wins, elo, error} of each network and opponent."""
     known = {}
     for generation, path in players(folder):
-        parameters = inputs.load(path)
-        expected = trainer.state()["parameter"]
-        if {n: np.shape(a) for n, a in parameters.items()} != {
-            n: np.shape(a) for n, a in expected.items()
-        }:
-            raise UserError(f"{path}: no network of this run. Remove it.")
+        parameters = gating.load(trainer, path)
         gating.take(trainer, parameters)
         for name, make in chosen.items():
             key = games.name_of(parameters), name   # a rejected network: the one before again
