@@ -73,6 +73,22 @@ def test_a_run_is_measured_and_drawn(run_folder, monkeypatch, capsys):
     assert {"against playouts", "win_rate"} <= texts
 
 
+def test_what_is_measured_outlasts_an_interruption(run_folder, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "read_position", read_position)
+    matches_played = iter([3])      # of the second there is no end
+
+    def wins_against(*arguments):
+        for wins in matches_played:
+            return wins
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(strength, "wins_against", wins_against)
+    assert strength.main(["pytorch", str(run_folder.path), "4", "playouts"]) == 130
+    rows = json.loads((run_folder.path / "strength.json").read_text())
+    assert [(row["generation"], row["wins"]) for row in rows] == [(0, 3), (1, 3)]
+    assert (run_folder.path / "strength.svg").stat().st_size > 500
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [((), "usage: "), (("jax", "x"), "FRAMEWORK is one of"), (("pytorch", "RUN", "1"), "GAMES"),
