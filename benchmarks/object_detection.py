@@ -1,7 +1,7 @@
 """Mask R-CNN's training step against peers; its reader and its evaluation apart from the network.
 
     common/in_environment.sh object_detection FRAMEWORK \\
-        -m benchmarks.object_detection FRAMEWORK [--measure=evaluation]
+        -m benchmarks.object_detection FRAMEWORK [--measure=reader | evaluation]
 
 step: full-size steps of ours and of the peer in turn, on one picture of 800 x 1,333 with --objects
 objects, from random weights.  Both sample 256 anchors and 512 of 2,000 proposals, and train all but

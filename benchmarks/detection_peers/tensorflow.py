@@ -174,7 +174,7 @@ def anchors_of(config, level, shape):
 
 def anchor_losses(config, logits, deltas, anchors, boxes, corner):
     """The sum of the anchors' two losses."""
-    inside = np.all(anchors >= 0, axis=1) & np.all(anchors[:, 2:] < corner[2:], axis=1)
+    inside = tf.reduce_all((anchors >= 0.0) & (anchors < corner), axis=1)
     shared = overlaps(anchors, boxes)  # [A, G]
     most, matches = tf.reduce_max(shared, axis=1), tf.argmax(shared, axis=1)
     best = tf.reduce_any(shared == tf.reduce_max(shared, axis=0), axis=1)
