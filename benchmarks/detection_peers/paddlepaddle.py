@@ -126,7 +126,7 @@ def make_step(config, rate):
 
     def loss_of(image, boxes, labels, masks):
         height, width = image.shape[:2]
-        pixels = image.flip(2).astype("float32") - mean
+        pixels = image.astype("float32").flip(2) - mean
         maps = trunk(pixels.transpose([2, 0, 1])[None])
         hidden = [heads.proposal(one) for one in maps]
         logits = [heads.objectness(one) for one in hidden]

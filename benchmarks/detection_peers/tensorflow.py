@@ -14,6 +14,7 @@ def make_step(config, rate):
     """step(batch) -> loss.  batch: see benchmarks.object_detection.for_peer."""
     if config.precision == "bf16":
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    tf.random.set_seed(1)  # our adapter makes operators deterministic, which asks for a seed
     size = config.pyramid_width
     ratios, classes = len(config.aspect_ratios), config.num_classes + 1
     trunk = pyramid(config)
