@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import fcntl
+import itertools
 import os
 import re
 import signal
@@ -120,6 +121,23 @@ def wait_for_all(children, check=None):
         for child in children:
             child.wait()
     return failed
+
+
+_meetings = itertools.count()   # of this process; in each one the same
+
+
+def meet(add, count):
+    """Waits until `count` processes are here, however long that takes: others may play games.
+
+    PaddlePaddle's gloo ends a run that waits for 30 seconds, and cannot be told otherwise.
+    add(name, number) -> the sum of what the processes have added under that name.
+    """
+    name = f"meeting {next(_meetings)}"
+    here, pause = add(name, 1), 1e-3
+    while here < count:
+        time.sleep(pause)
+        pause = min(2.0 * pause, 0.1)
+        here = add(name, 0)
 
 
 def settings():

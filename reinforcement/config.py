@@ -148,8 +148,9 @@ def check(config):
                         "two for each opening.")
     if config.sample_share == 0.0:
         raise UserError("sample_share=0.0: expected above 0.")
-    if config.komi == int(config.komi):
-        raise UserError(f"komi={config.komi:g}: expected no whole number: games have no draw.")
+    if 2 * config.komi % 2 != 1:  # other fractions decide alike, and a game's file rounds them
+        raise UserError(f"komi={config.komi:g}: expected no whole number, but a half as 7.5: games "
+                        "have no draw.")
     if list(config.rate_steps) != sorted(config.rate_steps):
         raise UserError(f"rate_steps={config.rate_steps}: expected them to ascend.")
     return config

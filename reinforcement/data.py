@@ -80,6 +80,10 @@ def batches(config, split, epoch=1):
         indices = in_order(total, at_once)
         return Batches(indices, functools.partial(ask, config, epoch))
     window = Window(config, epoch)
+    if not len(window):
+        raise UserError(f"{games.games_folder(config.output_dir, epoch)}: no position to learn "
+                        "from: every game was resigned before its first move. Start anew with "
+                        "another resign_value, or more of no_resign_share.")
     rng = np.random.default_rng([config.seed, TRAINING, epoch])
     wanted = config.steps_per_generation * config.batch_size
     numbers = drawn(rng, len(window), config.sample_share, wanted) * 8
@@ -116,12 +120,15 @@ class Window:
     """The positions of the newest games, at most config.window_positions; oldest first."""
 
     def __init__(self, config, generation):
-        found, total = [], 0
-        while generation > 0 and total < config.window_positions:
-            played = generation_games(config, generation)
+        found, total, first = [], 0, generation + 1
+        while first > 1 and total < config.window_positions:
+            first -= 1
+            played = generation_games(config, first)
             found = [*played, *found]
             total += sum(len(game.moves) for game in played)
-            generation -= 1
+        kept = {(config, one) for one in range(first, generation + 1)}
+        for key in _known.keys() - kept:  # a generation of the reference takes 70 MB
+            del _known[key]
         self.games = found
         self.ends = np.cumsum([len(game.moves) for game in found])
         self.first = max(0, total - config.window_positions)
@@ -142,16 +149,22 @@ class Window:
         return found
 
 
-@functools.lru_cache(maxsize=64)
+_known = {}   # {(config, generation): [Played]}: what the newest window holds is read once
+
+
 def generation_games(config, generation):
     """[Played] of a generation that has all its games.  Raises UserError."""
+    if (config, generation) in _known:
+        return _known[config, generation]
     folder = games.games_folder(config.output_dir, generation)
     found = []
     for number in range(config.games_per_generation):
         path = games.path(folder, number)
         found.append(games.load(path, config))
         if found[-1] is None:
-            raise UserError(f"{path}: damaged. Remove it and --resume.")
+            raise UserError(f"{path}: missing or damaged, and its generation is over. Put it back "
+                            "from a copy, or start anew with another --output_dir.")
+    _known[config, generation] = found
     return found
 
 

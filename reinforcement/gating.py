@@ -9,6 +9,7 @@ import os
 import numpy as np
 
 from common import checkpoint
+from common.errors import UserError
 from common.parity import inputs
 from reinforcement import games, go, matches
 
@@ -26,12 +27,12 @@ def promote(run, trainer, player, generation):
     path = games.player_path(config.output_dir, generation)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     if run.steps > (generation - 1) * config.steps_per_generation:
-        take(player, inputs.load(path))
+        take(player, load(player, path))
         return {}
     best = trainer.state()["parameter"]
     found = {}
     if generation > 1:
-        before = inputs.load(games.player_path(config.output_dir, generation - 1))
+        before = load(player, games.player_path(config.output_dir, generation - 1))
         take(player, before)
         wins, found = play(run, trainer, player, generation)
         if wins / config.gate_games < config.gate_share:
@@ -41,6 +42,16 @@ def promote(run, trainer, player, generation):
     framework.gather(None)   # it is there
     take(player, best)
     return found
+
+
+def load(player, path):
+    """{name: array}: the weights in a file, for this Trainer.  Raises UserError."""
+    parameters = inputs.load(path)
+    found, expected = ({name: np.shape(array) for name, array in arrays.items()}
+                       for arrays in (parameters, player.state()["parameter"]))
+    if found != expected:
+        raise UserError(f"{path}: no network of this run. Put back the one that was there.")
+    return parameters
 
 
 def take(player, parameters):

@@ -2,8 +2,12 @@
 protocol.  Debian's package gnugo has it.
 """
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
+import threading
 
 import numpy as np
 
@@ -11,6 +15,8 @@ from common.errors import UserError
 from reinforcement import go, sgf
 
 PLACES = ("gnugo", "/usr/games/gnugo")   # Debian's folder of games is not on every PATH
+PATIENCE = 300.0      # seconds for an answer; level 10 thinks for some
+LONGEST = 1 << 16     # characters of an answer
 
 
 def program():
@@ -29,27 +35,52 @@ class GnuGo:
         self.process = subprocess.Popen(
             [program(), "--mode", "gtp", "--level", str(level), "--seed", str(seed),
              "--chinese-rules"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, errors="replace",
+            start_new_session=True,
         )  # fmt: skip
-        self.ask(f"boardsize {size}")
-        self.ask(f"komi {komi:g}")
+        try:
+            self.ask(f"boardsize {size}")
+            self.ask(f"komi {komi:g}")
+        except BaseException:   # nobody has it yet to close it
+            self.close()
+            raise
 
     def ask(self, command):
-        """The answer to a command.  Raises ValueError where it is refused."""
-        self.process.stdin.write(f"{command}\n")
-        self.process.stdin.flush()
-        lines = []
-        while line := self.process.stdout.readline().strip():
-            lines.append(line)
-        answer = " ".join(lines)
-        if not answer.startswith("="):
-            raise ValueError(f"{command}: {answer}")
+        """The answer to a command.  Raises UserError where it is refused, or does not come."""
+        answer, line = "", ""
+        late = threading.Timer(PATIENCE, self.kill)   # then its output ends
+        late.start()
+        try:
+            self.process.stdin.write(f"{command}\n")
+            self.process.stdin.flush()
+            while (line := self.process.stdout.readline(LONGEST)).strip():
+                answer += f"{line.strip()} "
+                if len(answer) > LONGEST:
+                    break
+        except BrokenPipeError:
+            answer = ""
+        finally:
+            late.cancel()
+        if not (answer.startswith("=") and line == "\n"):
+            raise self.fault(command, answer)
         return answer[1:].strip()
 
+    def fault(self, command, answer):
+        """The UserError of an answer that is none."""
+        return UserError(f"{self.process.args[0]}: {command!r} has the answer {answer[:40]!r}. "
+                         "Install GNU Go 3.8, or play against playouts.")
+
+    def kill(self):
+        """Ends the program and what it has started: it may be a script."""
+        if self.process.returncode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def close(self):
-        """Ends the program."""
-        self.process.stdin.close()
+        """Ends the program, which has nothing to save."""
+        self.kill()
         self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
 
 
@@ -59,14 +90,14 @@ class Player:
     def __init__(self, config, level):
         self.size = config.board_size
         self.level = level
-        self.games, self.to_play = {}, {}
+        self.games, self.positions = {}, {}
 
     def begin(self, slot, start, draw):
         """Game `slot` starts."""
         if slot in self.games:
             self.games[slot].close()
         self.games[slot] = GnuGo(self.size, start.komi, self.level, int(draw) % (1 << 31))
-        self.to_play[slot] = go.BLACK
+        self.positions[slot] = go.Position(self.size, start.komi)
         for move in start.moves:
             self.advance(slot, move)
 
@@ -74,18 +105,24 @@ class Player:
         """Yields (move, None where it resigns; no visits) of each of these games."""
         for slot in slots:
             # It only thinks: `advance` plays the move, as the other player's.
-            name = self.games[slot].ask(f"reg_genmove {self.colour(slot)}")
-            move = None if name.lower() == "resign" else sgf.move_of(name, self.size)
+            command = f"reg_genmove {self.colour(slot)}"
+            name = self.games[slot].ask(command)
+            try:
+                move = None if name.lower() == "resign" else sgf.move_of(name, self.size)
+            except ValueError:
+                raise self.games[slot].fault(command, name) from None
+            if move is not None and not self.positions[slot].legal()[move]:
+                raise self.games[slot].fault(command, name)
             yield move, np.zeros(self.size**2 + 1, np.int32)
 
     def advance(self, slot, move):
         """Somebody has played a move."""
         self.games[slot].ask(f"play {self.colour(slot)} {sgf.name_of(move, self.size)}")
-        self.to_play[slot] = -self.to_play[slot]
+        self.positions[slot].play(move)
 
     def colour(self, slot):
         """Of the side to move."""
-        return "black" if self.to_play[slot] == go.BLACK else "white"
+        return "black" if self.positions[slot].to_play == go.BLACK else "white"
 
     def close(self):
         """Ends all programs."""

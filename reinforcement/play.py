@@ -33,7 +33,7 @@ class Engine:
         self.config = config
         self.player = matches.Searcher(config, evaluate, 1)
         self.komi = config.komi
-        self.past = []             # the moves before each command that played one
+        self.past = []             # how many moves there were before each command that played one
         self.count = 0             # games begun: each has symmetries of its own
         self.start([])
         self.commands = {
@@ -94,7 +94,7 @@ class Engine:
         if not self.position.legal()[move]:
             self.start(before)
             raise Refused("illegal move")
-        self.past.append(before)
+        self.past.append(len(before))
         self.add(move)
         return ""
 
@@ -111,9 +111,8 @@ class Engine:
     def genmove(self, colour):
         """Plays the move that the search visits most, or resigns."""
         colour = colour_of(colour)
-        before = list(self.position.moves)
+        self.past.append(len(self.position.moves))
         self.give_turn(colour)
-        self.past.append(before)
         move = self.choose()
         if move is None:
             return "resign"
@@ -140,7 +139,7 @@ class Engine:
         """Takes the last move back."""
         if not self.past:
             raise Refused("cannot undo")
-        self.start(self.past.pop())
+        self.start(self.position.moves[: self.past.pop()])
         return ""
 
     def showboard(self):

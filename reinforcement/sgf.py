@@ -15,8 +15,9 @@ MAX_BYTES = 1 << 24
 MAX_SIZE = 19
 COLUMNS = "ABCDEFGHJKLMNOPQRST"   # of a board's usual coordinates; there is no I
 
-# A value in brackets, in which a backslash makes the next character plain.
-TOKEN = re.compile(r"\s*(?:([();])|([A-Za-z]+)|\[((?:[^\]\\]|\\.)*)\])", re.DOTALL)
+# A value in brackets, in which a backslash makes the next character plain.  Possessive, so that no
+# way back is remembered: a value of 4 MB took 0.9 GB.
+TOKEN = re.compile(r"\s*(?:([();])|([A-Za-z]+)|\[((?:[^\]\\]++|\\.)*+)\])", re.DOTALL)
 
 
 @dataclass

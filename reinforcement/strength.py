@@ -22,7 +22,6 @@ from common import checkpoint, trained
 from common.command import FRAMEWORKS
 from common.errors import UserError, told
 from common.files import replaced
-from common.parity import inputs
 from reinforcement import config as numbers
 from reinforcement import games, gating, gnugo, matches, playouts
 
@@ -99,12 +98,7 @@ def measure(config, trainer, folder, chosen):
     """Yields {generation, opponent, games, wins, elo, error} of each network and opponent."""
     known = {}
     for generation, path in players(folder):
-        parameters = inputs.load(path)
-        expected = trainer.state()["parameter"]
-        if {n: np.shape(a) for n, a in parameters.items()} != {
-            n: np.shape(a) for n, a in expected.items()
-        }:
-            raise UserError(f"{path}: no network of this run. Remove it.")
+        parameters = gating.load(trainer, path)
         gating.take(trainer, parameters)
         for name, make in chosen.items():
             key = games.name_of(parameters), name   # a rejected network: the one before again
@@ -193,18 +187,23 @@ def run(framework_name="", folder="", number="100", *names):
     chosen = opponents(names)
     players(folder)   # before the framework starts
     trainer = trained.trainer_of(config, framework_name, path)
+    position = checkpoint.read_position(path)
     rows = []
     for row in measure(config, trainer, folder, chosen):
         rows.append(row)
         print(f"generation {row['generation']} against {row['opponent']}: {row['wins']} of "
               f"{row['games']} won, Elo {row['elo']:+.0f} +- {row['error']:.0f}", flush=True)
+        write(folder, rows, position)   # a match may take an hour
+    return 0
+
+
+def write(folder, rows, position):
+    """Writes strength.json and strength.svg.  position: of the run's newest checkpoint."""
     with replaced(os.path.join(folder, "strength.json")) as opened:
         json.dump(rows, opened, indent=1)
-    position = checkpoint.read_position(path)
     last = max([row["generation"] for row in rows] + [e["epoch"] for e in position["curve"]])
     with replaced(os.path.join(folder, "strength.svg")) as opened:
         opened.write(drawn(curves_of(rows, position), last))
-    return 0
 
 
 if __name__ == "__main__":

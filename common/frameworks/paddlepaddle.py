@@ -15,7 +15,7 @@ import numpy as np
 from common.errors import UserError
 from common.packs import Packs
 from common.parameters import step_seed
-from common.processes import num_threads, settings
+from common.processes import meet, num_threads, settings
 from common.quiet import quiet
 
 
@@ -279,6 +279,7 @@ def gather(value):
     """[value of rank 0, value of rank 1, ...], on every process.  value: any picklable object."""
     if world_size() == 1:
         return [value]
+    meet(paddle.framework.core.create_or_get_global_tcp_store().add, world_size())
     values = []
     distributed.all_gather_object(values, value)
     return values

@@ -4,6 +4,7 @@ Twins: pytorch.py, tensorflow.py and paddlepaddle.py have the same functions, in
 operators, layers or losses live here.
 """
 
+import datetime
 import functools
 import os
 import resource
@@ -19,6 +20,7 @@ from common.processes import num_threads, settings
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32,
           "fp64": torch.float64}  # fmt: skip
+PATIENCE = datetime.timedelta(days=1)  # with other processes: they may play games for hours
 
 _device = torch.device("cpu")
 
@@ -39,7 +41,8 @@ def start(config):
         torch.backends.fp32_precision = "tf32" if config.precision == "tf32" else "ieee"
         torch.backends.cudnn.benchmark = True  # a shape's fastest kernel is looked for once
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if config.device == "cuda" else "gloo")
+        name = "nccl" if config.device == "cuda" else "gloo"
+        distributed.init_process_group(name, timeout=PATIENCE)
 
 
 def stop():

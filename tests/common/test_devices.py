@@ -1,5 +1,6 @@
 """Inside each framework: what `start` asks of it for a GPU, though there is none here."""
 
+import datetime
 import json
 
 import pytest
@@ -17,8 +18,12 @@ class PyTorch:
         patch.setattr(self.torch.cuda, "is_available", lambda: True)
         patch.setattr(self.torch.cuda, "set_device", lambda device: None)
         patch.setattr(self.torch.backends.cudnn, "benchmark", False)
-        patch.setattr(framework.distributed, "init_process_group", self.asked.append)
+        patch.setattr(framework.distributed, "init_process_group", self.group)
         patch.setenv("WORLD_SIZE", "2")
+
+    def group(self, backend, timeout=datetime.timedelta(minutes=10)):
+        assert timeout > datetime.timedelta(hours=3)  # one may wait so long while others play
+        self.asked.append(backend)
 
     def set_tf32(self, on):
         self.torch.backends.fp32_precision = "tf32" if on else "ieee"

@@ -80,3 +80,26 @@ sys.exit(told(body))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "error: interrupted."
+
+
+def test_who_gathers_waits_first_for_those_who_take_longer(framework, monkeypatch):
+    """PaddlePaddle's own collective has no more patience than 30 seconds."""
+    if not hasattr(framework, "meet"):
+        pytest.skip("PaddlePaddle alone needs it")
+    asked = []
+    sums = iter([1, 1, 2])
+
+    class Store:
+        def add(self, name, number):
+            asked.append((name, number))
+            return next(sums)
+
+    monkeypatch.setattr(framework.paddle.framework.core, "create_or_get_global_tcp_store", Store)
+    monkeypatch.setattr(framework, "world_size", lambda: 2)
+    monkeypatch.setattr(framework.distributed, "all_gather_object",
+                        lambda values, value: values.extend([value, len(asked)]))
+    assert framework.gather("a") == ["a", 3]
+    assert [number for _, number in asked] == [1, 0, 0] and len({name for name, _ in asked}) == 1
+    sums = iter([2])
+    assert framework.gather("b") == ["b", 4]
+    assert asked[3][0] != asked[0][0]  # another meeting

@@ -105,6 +105,7 @@ def test_closed_runs_are_judged_by_rules_of_our_own():
      ({"playout_games": 1202}, "expected at most 1200, two for each opening"),
      ({"sample_share": 0.0}, "sample_share=0.0: expected above 0"),
      ({"komi": 7.0}, "komi=7: expected no whole number"),
+     ({"komi": 0.123456}, "a half as 7.5"), ({"komi": -1e-5}, "a half as 7.5"),
      ({"rate_steps": (5, 3)}, "expected them to ascend")],
 )  # fmt: skip
 def test_numbers_that_do_not_fit_are_refused(change, words):

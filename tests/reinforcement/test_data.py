@@ -66,12 +66,35 @@ def test_the_window_holds_the_newest_positions(written):
     assert [one.number for one in newest.look_up(np.arange(7) * 8)] == [5, 0, 1, 2, 3, 4, 5]
 
 
+def test_games_are_read_once_and_forgotten_behind_the_window(written, monkeypatch):
+    config, _ = written
+    config = dataclasses.replace(config, window_positions=30)
+    for generation in (1, 2):
+        data.Window(config, generation)
+    read = []
+    load = games.load
+    monkeypatch.setattr(games, "load", lambda path, *more: read.append(path) or load(path, *more))
+    data.Window(config, 3)
+    assert len(read) == 3 and all("000003" in path for path in read)
+    assert [key[1] for key in data._known] == [2, 3]      # 15 and 18 positions
+
+
 def test_a_missing_game_is_named(written):
     config, _ = written
     path = games.path(games.games_folder(config.output_dir, 2), 1)
     os.remove(path)
-    with pytest.raises(UserError, match=f"{re.escape(path)}: damaged"):
+    with pytest.raises(UserError, match=f"{re.escape(path)}: missing or damaged.* from a copy"):
         data.Window(config, 3)
+
+
+def test_games_that_were_all_resigned_at_once_are_nothing_to_learn_from(tmp_path):
+    config = dataclasses.replace(CONFIG, output_dir=str(tmp_path))
+    os.makedirs(games.games_folder(config.output_dir, 1))
+    for number in range(3):
+        path = games.path(games.games_folder(config.output_dir, 1), number)
+        games.save(path, game(np.random.default_rng(1), 0), config, "a", "a")
+    with pytest.raises(UserError, match="no position to learn from"):
+        data.batches(config, "train", 1)
 
 
 def test_each_pass_takes_its_share_in_a_new_order():

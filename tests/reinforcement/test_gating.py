@@ -6,6 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from common import checkpoint
+from common.errors import UserError
 from common.parity import inputs
 from reinforcement import config as numbers
 from reinforcement import games, gating, go
@@ -102,6 +104,17 @@ def test_amid_a_generations_training_it_is_decided(tmp_path):
     other = Player(weight=9.0)
     assert gating.promote(Run(config, 3), Player(weight=5.0), other, 1) == {}
     assert other.weights["w"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("steps", [10, 13])
+def test_a_player_of_another_network_is_refused(steps, tmp_path):
+    """As the one before, and amid the training as its own."""
+    config = dataclasses.replace(CONFIG, output_dir=str(tmp_path))
+    path = games.player_path(str(tmp_path), 1 if steps == 10 else 2)
+    os.makedirs(os.path.dirname(path))
+    checkpoint.save_tensors(path, {"w": np.zeros(3, np.float32)})
+    with pytest.raises(UserError, match="no network of this run"):
+        gating.promote(Run(config, steps), Player(), Player(), 2)
 
 
 @pytest.mark.parametrize(("wins", "promoted"), [(54, False), (55, True)])

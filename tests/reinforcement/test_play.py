@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import pickle
 import types
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_who_plays_twice_lets_the_other_pass(engine):
     assert said(engine, "undo")[0] == "=" and engine.position.moves == [12]
     said(engine, "genmove b")
     assert engine.position.moves[:2] == [12, 25] and len(engine.position.moves) == 3
+    assert said(engine, "undo")[0] == "=" and engine.position.moves == [12]
+
+
+def test_a_long_game_takes_no_more_memory_than_its_moves(engine):
+    said(engine, *(f"play {'bw'[number % 2]} pass" for number in range(300)))
+    assert len(pickle.dumps(engine.past)) < 10 * 300      # of each: not a copy of all moves
+    assert said(engine, "undo")[0] == "=" and len(engine.position.moves) == 299
 
 
 def test_a_game_that_is_over(engine):

@@ -3,10 +3,12 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from reinforcement import config as numbers
 from reinforcement import games, go, search, selfplay
 from tests.reinforcement import fake_network
@@ -199,13 +201,24 @@ def test_games_are_played_once_and_damaged_ones_anew(six, tmp_path):
         pathlib.Path(games.path(folder, number)).write_text(part)
     assert selfplay.play(Run(config), Player(), 2)["games"] == 3
     assert texts() == before
+    os.remove(games.path(folder, 0))
+    os.symlink(games.path(folder, 5), games.path(folder, 0))
+    shutil.copy(games.path(folder, 3), games.path(folder, 2))
+    assert selfplay.play(Run(config), Player(), 2)["games"] == 2  # another's game
+    assert texts() == before
+    os.remove(games.path(folder, 1))
+    os.mkfifo(f"{games.path(folder, 1)}.tmp")                     # it would wait for a reader
+    with pytest.raises(UserError, match=r"00001\.sgf: cannot be written"):
+        selfplay.play(Run(config), Player(), 2)
+    assert selfplay.play(Run(config), Player(), 2)["games"] == 1
     assert sorted(os.listdir(folder)) == [f"{n:05d}.sgf" for n in range(6)]
     assert selfplay.play(Run(config), Player(weight=2.0), 2)["games"] == 6  # of another network
 
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("RE[B+", "RE[?+"), ("RE[W+", "RE[?+"), ("C5 ", "Z9 "), ("SZ[5]", "SZ[6]"), (", ", ",")],
+    [("RE[B+", "RE[?+"), ("RE[W+", "RE[?+"), ("C5 ", "Z9 "), ("SZ[5]", "SZ[6]"), (", ", ","),
+     ("KM[0.5]", "KM[1.5]"), (" 1", " -1"), ("C[", "C[C5 0]X[")],
 )
 def test_a_game_that_says_something_odd_is_none(six, old, new, tmp_path):
     file = tmp_path / "game.sgf"

@@ -1,9 +1,13 @@
 """SGF: the main line in, the same out, and one line for what is none."""
 
+import subprocess
+import sys
+
 import pytest
 
 from common.errors import UserError
 from reinforcement import sgf
+from tests.conftest import ROOT
 
 SMALL = "(;GM[1]FF[4]SZ[5]KM[0.5]PB[a]PW[b\\]c]RE[B+R];B[cc]C[note];W[];B[aa];W[tt];B[ea])"
 
@@ -90,6 +94,16 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "long.sgf").write_bytes(b"(;C[" + b"x" * (1 << 24))
     with pytest.raises(UserError, match="more than 16,777,216 bytes"):
         sgf.read(str(tmp_path / "long.sgf"))
+
+
+def test_a_long_value_takes_no_memory_for_ways_back():
+    code = ("import resource\n"
+            "from reinforcement import sgf\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "sgf.parse('(;SZ[5]C[' + 'x' * (1 << 20) + '])')\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert int(done.stdout) < 50 << 10, done.stderr      # kilobytes; it was 200 MB
 
 
 @pytest.mark.parametrize(

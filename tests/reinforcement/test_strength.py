@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common import checkpoint, trained
+from common.errors import UserError
 from reinforcement import games, gnugo, matches, strength
 from tests.reinforcement import fake_network
 from tests.reinforcement.test_play import CONFIG, saved
@@ -72,6 +73,22 @@ def test_a_run_is_measured_and_drawn(run_folder, monkeypatch, capsys):
     assert {"against playouts", "win_rate"} <= texts
 
 
+def test_what_is_measured_outlasts_an_interruption(run_folder, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint, "read_position", read_position)
+    matches_played = iter([3])      # of the second there is no end
+
+    def wins_against(*arguments):
+        for wins in matches_played:
+            return wins
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(strength, "wins_against", wins_against)
+    assert strength.main(["pytorch", str(run_folder.path), "4", "playouts"]) == 130
+    rows = json.loads((run_folder.path / "strength.json").read_text())
+    assert [(row["generation"], row["wins"]) for row in rows] == [(0, 3), (1, 3)]
+    assert (run_folder.path / "strength.svg").stat().st_size > 500
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [((), "usage: "), (("jax", "x"), "FRAMEWORK is one of"), (("pytorch", "RUN", "1"), "GAMES"),
@@ -106,3 +123,31 @@ def test_gnu_go_plays_a_game():
     finally:
         player.close()
     assert [game.winner for game in found] == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [("exit 1", "'boardsize 5' has the answer ''"),
+     ("sleep 99", "'boardsize 5' has the answer ''"),
+     ("echo '? no'; echo; sleep 99", "has the answer '? no '"),
+     ("echo '='; sleep 99", "has the answer '= '"),
+     ("yes", "'boardsize 5' has the answer 'y y y"),
+     ("tr '\\0' = </dev/zero", "has the answer '===="),
+     ("while read line; do echo '= Q16'; echo; done", "'reg_genmove black' has the answer 'Q16'"),
+     ("while read line; do echo '= B2'; echo; done", "'reg_genmove black' has the answer 'B2'")],
+)  # fmt: skip
+def test_a_program_that_is_no_gnu_go_gives_one_line(answers, words, tmp_path, monkeypatch):
+    """It ends, waits for ever, refuses, never stops, plays beside the board or where a stone is."""
+    script = tmp_path / "gnugo"
+    script.write_text(f"#!/bin/sh\n{answers}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(gnugo, "program", lambda: str(script))
+    monkeypatch.setattr(gnugo, "PATIENCE", 0.5)
+    player = gnugo.Player(CONFIG, 1)
+    try:
+        with pytest.raises(UserError, match="Install GNU Go") as caught:
+            player.begin(0, matches.Start(-1, (1, 2), 0.5, (16, 18)), 1)
+            list(player.choose([0]))
+    finally:
+        player.close()
+    assert words in str(caught.value)
