@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from common import benchmark, run_folder
+from common import benchmark, options, run_folder
 from common.command import FRAMEWORKS
 from tests.cells import APPLICATIONS, CELLS, cell, script
 from tests.end_to_end.runs import in_order
@@ -39,6 +39,7 @@ def test_more_epochs_pass_the_baseline(
     found = run_folder.read_result(folder)["quality"]
     baseline = cell(application).real_baseline(str(real_dir(application)))
     print(f"{application}: {found}, baseline {baseline}")
-    config = benchmark.module(application, "config").QUICK
+    fields = [flag.removeprefix("--set=") for flag in cell(application).REAL if "--set=" in flag]
+    config = options.assign(benchmark.module(application, "config").QUICK, fields)
     quality = benchmark.benchmark_of(application).quality(config)
     assert quality.met(found, quality.targets(baseline))
