@@ -94,6 +94,11 @@ def detection_loss(config, losses, batch):
     return losses.sum(axis=0)[batch["classes"].any(axis=1)].mean()
 
 
+def minigo_loss(config, logits, batch):
+    cross_entropy = -(batch["policy"] * log_softmax(logits)).sum(axis=1).mean()
+    return cross_entropy + ((batch["value"] - batch["winner"]) ** 2).mean()
+
+
 def log_softmax(logits):
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -103,6 +108,7 @@ LOSSES = {
     "image_classification": softmax_loss,
     "object_detection": detection_loss,
     "recommendation": sigmoid_loss,
+    "reinforcement": minigo_loss,
     "sentiment_analysis": softmax_loss,
     "speech_recognition": ctc_loss,
     "translation": translation_loss,
@@ -112,6 +118,7 @@ BFLOAT16 = {
     "image_classification": ".*",
     "object_detection": "stem|blocks.*|pyramid.*|.*_features",
     "recommendation": "mlp[.].*|logits",
+    "reinforcement": "(?!value$).*",
     "sentiment_analysis": "logits",
     "speech_recognition": "logits",
     "translation": "logits",
@@ -133,7 +140,8 @@ def test_bfloat16_ends_before_the_loss(application, framework):
         assert ("bfloat16" in str(point.dtype)) == bool(short), name
     last = ["logits"] if "logits" in points else [n for n in points if n.startswith("loss_")]
     logits = np.float64([framework.to_canonical(points[name], "plain") for name in last])
-    expected = LOSSES[application](config, logits[0] if len(last) == 1 else logits, batch)
+    beside = {n: np.float64(framework.get(points[n])) for n in ("value",) if n in points}
+    expected = LOSSES[application](config, logits[0] if len(last) == 1 else logits, batch | beside)
     assert float(framework.get(loss)) == pytest.approx(expected, rel=1e-6)
     for tensor in (loss, *gradients.values(), *trainer.weights.values(),
                    *(one for sums in trainer.sums.values() for one in sums.values())):
@@ -149,6 +157,7 @@ SMALL = {
     "image_classification": {"image_size": 32, "resize_size": 32, "warmup_epochs": 0.01},
     "object_detection": {},
     "recommendation": {},
+    "reinforcement": {"playout_games": 0, "prediction_readouts": 16, "network_rows": 16},
     "sentiment_analysis": {},
     "speech_recognition": {
         "batch_size": 5, "conv_channels": 4, "hidden_size": 16, "frame_step": 25,
