@@ -58,6 +58,26 @@ def test_so_it_does_killed_while_evaluating_and_while_saving(
     assert judged(tmp_path)
 
 
+@pytest.mark.parametrize("phase", ["games/000001", "matches/000002", "games/000002"])
+def test_killed_amid_its_games_a_run_plays_each_once(phase, ran, tiny_data, command, tmp_path):
+    """The phases are reinforcement's own, the same in every framework."""
+    whole = ran("reinforcement", "pytorch", "whole").folder
+    run = [*resumable("reinforcement", "pytorch", tiny_data("reinforcement")),
+           f"--output_dir={tmp_path}"]
+    assert kill_when(run, lambda: any((tmp_path / phase).glob("*.sgf")))
+
+    def times():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*/*.sgf")}
+
+    played = times()
+    command(*run, "--resume", check=False)
+    assert played.items() <= times().items()
+    assert_same_bits(whole, tmp_path)
+    texts = [{str(path.relative_to(folder)): path.read_text() for path in folder.glob("*/*/*.sgf")}
+             for folder in (whole, tmp_path)]
+    assert texts[0] == texts[1] and len(texts[0]) == 8 + 4 + 8
+
+
 @pytest.mark.parametrize("application", ["image_classification"])
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_two_processes_end_bitwise_alike_however_often_they_save(
