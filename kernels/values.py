@@ -23,7 +23,7 @@ CLIP = 20.0              # of the chain `clip`
 MASKED = -1e9            # what a mask adds to the score of a key that is not there
 RATE, SHARE, DECAY = 0.1, 0.9, 1e-4           # momentum, its share, decay of weights
 BETAS, ADAM_EPSILON = (0.9, 0.98), 1e-9
-TRUST, CLIP_NORM = 0.001, 400.0
+TRUST, CLIP_NORM = 0.001, 10.0
 DROPOUT = 0.1            # share of the chain `dropout`
 FIRST_STEPS = 8          # of a recurrent layer, that numpy computes
 
@@ -750,6 +750,26 @@ def part(problem, direction, arrays, seed=0):
                 for name, array in found.items()}
 
     return small, own, pick
+
+
+def checked(problem):
+    """The problem whose values are compared: without dropout within, which nobody sees."""
+    return replace(problem, dropout=0.0) if getattr(problem, "dropout", 0.0) else problem
+
+
+def drawn(arrays, found):
+    """The inputs with what a kernel drew and gave beside: the mask of the chain `dropout`."""
+    return arrays | {"mask": found["mask"]} if "mask" in found else arrays
+
+
+def without_draws(found):
+    """What a kernel gave without what it drew.  Raises ValueError for a draw of other shares."""
+    if "mask" not in found:
+        return found
+    mask = found["mask"]
+    if abs(mask.mean() - (1.0 - DROPOUT)) > 5.0 * math.sqrt(DROPOUT / mask.size):
+        raise ValueError(f"dropout keeps {mask.mean():.4f} of its numbers")
+    return {name: array for name, array in found.items() if name != "mask"}
 
 
 def gap(found, expected):
