@@ -3,6 +3,7 @@
     kernels/run.sh FRAMEWORK [--suite=APPLICATION | deepbench | all] [--problem=N]
 """
 
+import dataclasses
 import importlib
 import os
 import re
@@ -16,7 +17,7 @@ from common import benchmark, command, machine, options, results, timing
 from common.errors import ABORTED, UserError, told
 from common.progress import Line
 from common.run_folder import commit
-from kernels import lists, measured, written
+from kernels import lists, measured, steps, written
 
 USAGE = "usage: kernels/run.sh FRAMEWORK [flags]; FRAMEWORK is one of "
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -39,21 +40,27 @@ def define_flags():
     flags.DEFINE_string("profile", "reference", "of the application: quick or reference", values)
     flags.DEFINE_multi_string("set", [], "NAME=VALUE: any field of its config.py", values)
     flags.DEFINE_string("output_dir", None, "kernels.json and kernels.csv; goes on there", values)
+    flags.DEFINE_boolean("steps", False, "time whole steps too, and the kernels of their batches",
+                         values)
     flags.DEFINE_boolean("list", False, "show the rows, time none", values)
     return values
 
 
 def parse(arguments):
-    """(framework, flags, [Row], seconds or None).  Raises UserError."""
+    """(framework, flags, [Row], {application: see steps.batch_of}, seconds or None).
+
+    Raises UserError.
+    """
     values = define_flags()
     names = options.read_flags(values, arguments, "See kernels/README.md for the flags.")
     if len(names) != 1 or names[0] not in command.FRAMEWORKS:
         raise UserError(f"{USAGE}{', '.join(command.FRAMEWORKS)}.")
-    rows = rows_of(values)
+    seconds = seconds_of(values.budget)
+    rows, batches = rows_of(values)
     if values.problem and values.problem > len(rows):
         raise UserError(f"--problem={values.problem}: {values.suite} has {len(rows)} rows. "
                         "See them with --list.")
-    return names[0], values, rows, seconds_of(values.budget)
+    return names[0], values, rows, batches, seconds
 
 
 def seconds_of(text):
@@ -67,10 +74,13 @@ def seconds_of(text):
 
 
 def rows_of(values):
-    """[Row] that the flags ask for, in the order of their numbers.  Raises UserError."""
+    """([Row], batches) that the flags ask for, rows by their numbers.  Raises UserError."""
     if values.set and values.suite in ("all", lists.DEEPBENCH):
         raise UserError("--set: sizes are an application's. Name it with --suite.")
-    found = []
+    if values.steps and (values.problem or values.precision == "fp16"):
+        raise UserError("--steps: needs all kernels of a step, in fp32, tf32 or bf16. Leave "
+                        "--problem, or --steps.")
+    found, batches = [], {}
     for name in lists.applications():
         if values.suite in ("all", name):
             profiles = benchmark.module(name, "config").PROFILES
@@ -78,20 +88,29 @@ def rows_of(values):
                 raise UserError(f"--profile={values.profile}: expected one of "
                                 f"{', '.join(profiles)}.")
             config = options.assign(profiles[values.profile], values.set)
-            found += lists.application(name, config)
-    return found + (lists.deepbench() if values.suite in ("all", lists.DEEPBENCH) else [])
+            sizes = None
+            if values.steps:
+                config = dataclasses.replace(config, device=values.device,
+                                             precision=values.precision)
+                batches[name] = config, _, sizes = steps.batch_of(name, config)
+            found += lists.application(name, config, sizes)
+    if values.suite in ("all", lists.DEEPBENCH):
+        found += lists.deepbench()
+    return found, batches
 
 
-def order(numbers, rows, roof, item):
-    """The numbers as a budget takes them: of each kind the quickest first, the kinds in turn."""
-    kinds = {}
-    for number in numbers:
-        kinds.setdefault(rows[number - 1].problem.kind, []).append(number)
-    turns = []
-    for own in kinds.values():
-        own.sort(key=lambda number: measured.estimate(rows[number - 1], roof, item))
-        turns += [(turn, number) for turn, number in enumerate(own)]
-    return [number for turn, number in sorted(turns, key=lambda pair: pair[0])]
+def order(numbers, rows, roof, item, budget):
+    """The numbers as a budget takes them: of each kind the quickest first, the kinds in turn.
+
+    What takes more than its share of the budget comes after all that does not.
+    """
+    needed = {number: measured.estimate(rows[number - 1], roof, item) for number in numbers}
+    turns, count = {}, {}
+    for number in sorted(numbers, key=needed.get):
+        kind = rows[number - 1].problem.kind
+        turns[number] = count[kind] = count.get(kind, 0) + 1
+    large = {number: needed[number] > budget / len(numbers) for number in numbers}
+    return sorted(numbers, key=lambda n: (large[n], needed[n] if large[n] else turns[n], n))
 
 
 class Beside:
@@ -129,7 +148,7 @@ def time_rows(values, rows, setting, roof, budget, journal, started):
     numbers = [values.problem] if values.problem else list(range(1, len(rows) + 1))
     wanted = [number for number in numbers if number not in journal.rows]
     if budget:
-        wanted = order(wanted, rows, roof, item)
+        wanted = order(wanted, rows, roof, item, budget)
     line, beside = Line(True), Beside(journal.add)
     for done, number in enumerate(wanted):
         row, left = rows[number - 1], None
@@ -168,7 +187,7 @@ class Memory:
 
 def main(arguments):
     """Returns the exit code: ABORTED where a kernel's values were wrong."""
-    name, values, rows, budget = parse(arguments)
+    name, values, rows, batches, budget = parse(arguments)
     if values.list:
         for number, row in enumerate(rows, 1):
             print(f"{number:>4}  {row.suite:<20} {row.problem.kind:<21} {row.direction:<9} "
@@ -185,33 +204,49 @@ def main(arguments):
     precision = values.precision if values.precision == "tf32" else "fp32"
     adapter.start(types.SimpleNamespace(precision=precision, device=values.device, seed=1,
                                         compile=False))
-    facts = {"framework": name, "precision": values.precision, "device": values.device,
-             "suite": values.suite, "profile": values.profile, "set": values.set,
-             "cold": values.cold, "threads": adapter.describe()["threads"], "commit": commit(),
-             "system": machine.system_description(), "versions": timing.versions()}
+    described = adapter.describe()
+    facts = {
+        "framework": name, "precision": values.precision, "device": values.device,
+        "suite": values.suite, "profile": values.profile, "set": values.set,
+        "sizes": {own: sizes for own, (_, _, sizes) in batches.items()}, "cold": values.cold,
+        "described": described, "commit": commit(), "system": machine.system_description(),
+        "versions": timing.versions(),
+    }  # fmt: skip
     journal = written.Journal(values.output_dir, facts) if values.output_dir else Memory()
-    setting = measured.Setting(operations, adapter, values.device, values.precision, values.cold)
-    load = machine.Load()
-    started = time.perf_counter()
-    roof = measured.roof(setting, budget)
-    print(f"{name} {facts['versions'].get(PACKAGES[name], '')}, {adapter.describe()['device']}, "
-          f"{facts['threads']} threads, {values.precision}. Roof: "
-          f"{roof['flops_per_second'] / 1e9:,.1f} GFLOP/s (product of {roof['gemm']} x "
-          f"{roof['gemm']}), {roof['bytes_per_second'] / 1e9:,.2f} GB/s (triad).", flush=True)
-    found = time_rows(values, rows, setting, roof, budget, journal, started)
-    for line in written.table(found, roof):
+    content = facts | measure_all(values, rows, batches, budget, journal, (operations, adapter))
+    for line in steps.table(content):
         print(line)
     if values.output_dir:
-        written.write(values.output_dir, facts | {
-            "roof": roof, "kernels": found, "steps": [], "load": {"before": load.before}})
+        written.write(values.output_dir, content)
         print(os.path.join(values.output_dir, written.JSON))
-    wrong = [row["number"] for row in found if row.get("reason", "").startswith(measured.WRONG)]
+    wrong = [row["number"] for row in content["kernels"]
+             if row.get("reason", "").startswith(measured.WRONG)]
     if wrong:
         print(f"wrong values: rows {', '.join(map(str, wrong))}", file=sys.stderr)
     return ABORTED if wrong else 0
 
 
-PACKAGES = {"pytorch": "torch", "tensorflow": "tensorflow", "paddlepaddle": "paddlepaddle"}
+def measure_all(values, rows, batches, budget, journal, modules):
+    """{roof, kernels, steps, load} of kernels.json.  Prints roof and rows as they are known.
+
+    modules: the framework's operations and its adapter.  Half of a budget is for steps, if any.
+    """
+    started, load, described = time.perf_counter(), machine.Load(), modules[1].describe()
+    setting = measured.Setting(*modules, values.device, values.precision, values.cold)
+    roof = measured.roof(setting, budget)
+    print(f"{described['framework']} {described['version']}, {described['device']}, "
+          f"{described['threads']} threads, {values.precision}. Roof: "
+          f"{roof['flops_per_second'] / 1e9:,.1f} GFLOP/s (product of {roof['gemm']} x "
+          f"{roof['gemm']}), {roof['bytes_per_second'] / 1e9:,.2f} GB/s (triad).", flush=True)
+    own = budget / (2 if batches else 1) if budget else None
+    found = time_rows(values, rows, setting, roof, own, journal, started)
+    for line in written.table(found, roof):
+        print(line, flush=True)
+    each = budget / (2 * len(batches)) if budget and batches else steps.SECONDS
+    timed = [steps.time_step(name, described["framework"], *batch, each)
+             for name, batch in batches.items()]
+    return {"roof": roof, "kernels": found, "steps": timed, "load": {"before": load.before}}
+
 
 if __name__ == "__main__":
     sys.exit(told(lambda: main(sys.argv[1:]), "Rows that were timed are kept in --output_dir."))

@@ -10,7 +10,7 @@ import pytest
 from common import bridge
 from common.errors import UserError
 from common.kernels import Elementwise, Gemm
-from kernels import measured, suite, values, written
+from kernels import measured, steps, suite, values, written
 from kernels.lists import Row
 
 ROOF = {"flops_per_second": 1e9, "bytes_per_second": 1e8}
@@ -42,6 +42,7 @@ def entry(number, seconds=0.5, **more):
         (["pytorch", "--suite=recommendation", "--set=batch=2"], "no such field"),
         (["pytorch", "--suite=recommendation", "--profile=big"], "expected one of"),
         (["pytorch", "--precision=int7"], "fp32"),
+        (["pytorch", "--suite=recommendation", "--steps", "--problem=1"], "Leave --problem"),
         (["pytorch", "--flagfile=x"], "Unknown command line flag"),
     ],
 )  # fmt: skip
@@ -52,19 +53,21 @@ def test_a_users_mistake_is_one_line(arguments, words):
 
 
 def test_a_list_follows_its_fields():
-    _, _, rows, seconds = suite.parse(["pytorch", "--suite=recommendation", "--budget=2m",
+    _, _, rows, _, seconds = suite.parse(["pytorch", "--suite=recommendation", "--budget=2m",
                                        "--set=batch_size=64"])
     assert seconds == 120.0 and {row.suite for row in rows} == {"recommendation"}
     assert any(row.problem == Gemm(64, 256, 256, False, True) for row in rows)
-    _, _, rows, seconds = suite.parse(["paddlepaddle"])
+    _, _, rows, _, seconds = suite.parse(["paddlepaddle"])
     assert seconds is None and len({row.suite for row in rows}) >= 7
 
 
 def test_a_budget_takes_the_quick_ones_of_each_kind_first():
     rows = [row_of(Gemm(1000, 1000, 1000)), row_of(Gemm(10, 10, 10)),
             row_of(Elementwise("relu", 10**7)), row_of(Gemm(100, 100, 1000))]
-    assert suite.order([1, 2, 3, 4], rows, ROOF, 4) == [2, 3, 4, 1]
-    assert suite.order([1, 3], rows, ROOF, 4) == [1, 3]
+    assert suite.order([1, 2, 3, 4], rows, ROOF, 4, 1000.0) == [2, 3, 4, 1]
+    assert suite.order([1, 3], rows, ROOF, 4, 1000.0) == [1, 3]
+    # The product of 24 s takes more than its third; the chain takes 10 s.
+    assert suite.order([1, 2, 3], rows, ROOF, 4, 45.0) == [2, 3, 1]
 
 
 def test_a_journal_goes_on_where_it_was_cut(tmp_path):
@@ -136,6 +139,22 @@ def test_rows_under_others_load_are_marked(monkeypatch):
         (0, True), (1, True), (2, True), (3, False)]
 
 
+def test_a_bridge_says_where_a_vendor_should_work():
+    """Roof: 2 ms of the product's, so of three times half a second 1.494 s are beyond it."""
+    step = {"suite": "recommendation", "batch": "64 pairs", "seconds": 2.0}
+    rows = [entry(1, count=3), entry(2, None), entry(3, 0.1, count=1, kind="embedding")]
+    lines = steps.table(content(*rows) | {"steps": [step]})
+    assert lines[0] == ("recommendation (64 pairs): step 2.00 s, its kernels 1.60 s: 1.25 times, "
+                        "within 1.25; rows without a time: 1")
+    assert [line.split() for line in lines[1:4]] == [
+        ["gemm", "1.50", "s", "75%"], ["embedding", "100", "ms", "5%"],
+        ["outside", "its", "kernels", "400", "ms", "20%"]]
+    assert lines[4] == ("  1.49 s beyond the roof: row 1, gemm forward, 100 x 200 x 50 NN, 3 times "
+                        "(mlp.0)")
+    slow = steps.table(content(*rows) | {"steps": [step | {"seconds": 3.0}]})
+    assert "1.88 times, beyond 1.25" in slow[0]
+
+
 @pytest.fixture
 def setting(framework, monkeypatch):
     name = framework.__name__.rpartition(".")[2]
@@ -186,6 +205,18 @@ def test_the_command_ends_with_files_and_goes_on(setting, tmp_path, capsys, monk
     monkeypatch.setattr(measured, "measure", lambda *_: 1 / 0)
     assert suite.main(arguments) == 0
     assert json.loads((tmp_path / written.JSON).read_text())["kernels"] == found["kernels"]
+
+
+def test_the_command_times_a_step_beside_its_kernels(setting, tmp_path, capsys):
+    name = setting.framework.__name__.rpartition(".")[2]
+    arguments = [name, "--suite=recommendation", "--set=batch_size=32", "--set=num_users=50",
+                 "--set=num_items=40", "--steps", "--budget=2", f"--output_dir={tmp_path}"]
+    assert suite.main(arguments) == 0
+    assert "recommendation (32 pairs): step" in capsys.readouterr().out
+    found = json.loads((tmp_path / written.JSON).read_text())
+    step, = found["steps"]
+    assert bridge.fault(found) is None and step["batch"] == "32 pairs" and step["seconds"] > 0.0
+    assert all(row["seconds"] or row["kind"] == "all_reduce" for row in found["kernels"])
 
 
 def test_the_command_says_that_values_were_wrong(setting, monkeypatch, capsys):
