@@ -38,7 +38,8 @@ class Setting:
 def roof(setting, budget=None):
     """{"flops_per_second", "bytes_per_second"}: the fastest large product, the fastest triad.
 
-    The triad is a = a + 3 b: to write into a third array would read it first, which nobody counts.
+    The triad is a = a + b: a third array would be read before it is written, which nobody counts,
+    and a factor is a second pass in some frameworks.
     """
     seconds = min(ROOF_SECONDS, budget / 20) if budget else ROOF_SECONDS
     size, numbers = ROOF_GEMM[setting.device], TRIAD[setting.device]

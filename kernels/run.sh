@@ -1,13 +1,10 @@
 #!/usr/bin/env bash
 # run.sh FRAMEWORK [flags]: times kernels in that framework; the flags are those of README.md.
 set -euo pipefail
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cd "$here/.."
-case "${1:-}" in
-    pytorch) ;;
-    *)
-        echo "error: usage: kernels/run.sh FRAMEWORK [flags]; FRAMEWORK is pytorch." >&2
-        exit 1
-        ;;
-esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if ! [ -f "kernels/${1:-}/requirements.txt" ]; then
+    echo "error: usage: kernels/run.sh FRAMEWORK [flags]; FRAMEWORK is one of pytorch, tensorflow," \
+        "paddlepaddle." >&2
+    exit 1
+fi
 exec common/in_environment.sh kernels "$1" -m kernels.suite "$@"

@@ -162,8 +162,12 @@ def time_rows(values, rows, setting, roof, budget, journal, started):
             if budget:
                 each = max(SHORTEST, min(each, left / (len(wanted) - done) - needed))
             found = measured.measure(row, setting, each)
+        differs = [row.differs]
+        if row.suite == lists.DEEPBENCH:
+            differs.append(setting.operations.differs(row.problem))
         beside.add(written.entry(number, row, found, item, cold=setting.cold,
-                                 mhz=measured.megahertz()))
+                                 mhz=measured.megahertz(),
+                                 differs="; ".join(filter(None, differs))))
         if line.due():
             spent = time.perf_counter() - started
             rest = spent / (done + 1) * (len(wanted) - done - 1)

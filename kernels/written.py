@@ -24,7 +24,7 @@ def entry(number, row, measured, item, **facts):
     return {"suite": row.suite, "kind": problem.kind, "problem": problem.words(),
             "direction": row.direction, "count": row.count, "flops": problem.flops(row.direction),
             "bytes": problem.bytes(row.direction, item), "number": number,
-            "layers": list(row.layers), "differs": row.differs, "correction": row.correction,
+            "layers": list(row.layers), "correction": row.correction,
             **facts, **measured}
 
 

@@ -41,8 +41,6 @@ def put(arrays, precision):
 
 def missing(problem, direction, precision):
     """Why PyTorch has no such kernel; None where it has one."""
-    if problem.kind == "suppression":
-        return "PyTorch has no suppression; torchvision, another package, has one"
     if problem.kind == "recurrent" and problem.relu and problem.projects and problem.cell == "gru":
         return "PyTorch's GRU has no ReLU"
     if problem.kind == "all_reduce" and framework.world_size() != problem.processes:
@@ -52,6 +50,13 @@ def missing(problem, direction, precision):
     if problem.kind in ("optimizer", "ctc") and precision not in ("fp32", "tf32"):
         return "computed in fp32 in training too"
     return None
+
+
+def differs(problem):
+    """Why a time says less of DeepBench's own; "" where the same is computed."""
+    if problem.kind == "recurrent" and not problem.projects:
+        return "each step is a product and a cell of several operations"
+    return ""
 
 
 def make(problem, direction, tensors, by_channels):
@@ -126,7 +131,8 @@ def _lying(tensor):
 
 
 def recurrent(problem, direction, tensors):
-    """The framework's layer; where inputs are added as they are, a product and a cell each step."""
+    """One layer over all steps, both ways where it has two."""
+    # The framework's layer; where inputs are added as they are, a product and a cell each step.
     x = tensors["x"]
     weights = {n: tensor for n, tensor in tensors.items() if n not in ("x", "g")}
     if problem.projects:
@@ -174,7 +180,7 @@ def recurrent(problem, direction, tensors):
 
 
 def _cell(problem):
-    """(x [B, H], state, weight^T [H, gates H]) -> state, of which the first is the output."""
+    """A function of a step that gives the next state, of which the first is the output."""
     act = F.relu if problem.relu else torch.tanh
 
     def vanilla(given, state, weight):
@@ -195,7 +201,7 @@ def _cell(problem):
 
 
 def attention(problem, direction, tensors):
-    """The framework's own, whole."""
+    """Whole, as the framework has it."""
     own = {n: tensors[n] for n in ("q", "k", "v")}
     mask = tensors.get("mask")
 
@@ -271,7 +277,8 @@ def _norm(direction, tensors, function):
 
 
 def pooling(problem, direction, tensors):
-    """Padding of one side alone is a copy before."""
+    """The greatest or the mean of each window."""
+    # Padding of one side alone is a copy before.
     x = tensors["x"]
     kernel = [problem.kernel_height, problem.kernel_width]
     stride = [problem.stride_height, problem.stride_width]
@@ -291,7 +298,8 @@ def pooling(problem, direction, tensors):
 
 
 def roi_align(problem, direction, tensors):
-    """Each bin a bag of weighed rows; where they lie is computed before."""
+    """Weighed sums of rows; where they lie is computed before."""
+    # Each bin a bag of weighed rows.
     places, weights = tensors["places"], tensors["weights"]
     if direction == FORWARD:
         cells = tensors["cells"]
@@ -305,6 +313,27 @@ def roi_align(problem, direction, tensors):
     if direction == FORWARD:
         return lambda: {"y": forward()}
     return gradients(forward, {"cells": cells}, tensors["g"])
+
+
+def suppression(problem, direction, tensors):
+    """Which boxes are kept."""
+    # By guesses, as its application does; a kernel is in torchvision, another package.  Whoever
+    # guesses which are kept has the next guess, right one place further at least.
+    boxes = tensors["boxes"]
+
+    def run():
+        low, high = boxes.split(2, dim=2)
+        sides = (torch.minimum(high[:, :, None], high[:, None])
+                 - torch.maximum(low[:, :, None], low[:, None])).clamp(min=0.0)
+        areas, shared = (high - low).prod(dim=2), sides.prod(dim=3)
+        over = shared / (areas[:, :, None] + areas[:, None] - shared) > problem.threshold
+        over = over.to(boxes.dtype).triu(1)
+        kept, before = boxes.new_ones(problem.batch, 1, problem.boxes), None
+        while before is None or not torch.equal(before, kept):
+            before, kept = kept, (kept @ over == 0.0).to(boxes.dtype)
+        return {"kept": kept[:, 0] > 0.0}
+
+    return run
 
 
 def top_k(problem, direction, tensors):
@@ -383,7 +412,7 @@ def optimizer(problem, direction, tensors):
 
 
 def all_reduce(problem, direction, tensors):
-    """The sum over all processes, in place."""
+    """The sum over all processes."""
     x = tensors["x"]
 
     def run():
@@ -395,13 +424,13 @@ def all_reduce(problem, direction, tensors):
 
 KINDS = {function.__name__: function for function in (
     gemm, convolution, recurrent, attention, embedding, softmax_cross_entropy, ctc, batch_norm,
-    layer_norm, pooling, roi_align, top_k, elementwise, optimizer, all_reduce)}  # fmt: skip
+    layer_norm, pooling, roi_align, suppression, top_k, elementwise, optimizer, all_reduce)}
 
 
 def triad(numbers):
-    """A run of a = a + 3 b over arrays of as many numbers, in float32: nothing else is moved."""
+    """A run of a = a + b over arrays of as many numbers, in float32: nothing else is moved."""
     a, b = framework.put({n: np.ones(numbers, np.float32) for n in "ab"}).values()
-    return lambda: a.add_(b, alpha=3.0)
+    return lambda: a.add_(b)
 
 
 def read(problem, found):

@@ -1,21 +1,19 @@
 """Every kind of problem in each framework: the values are those of numpy, at a small size."""
 
-import importlib
-
 import pytest
 
 from kernels import values
 from tests.kernels.small import CASES, name_of
 
 # Of the root mean square of an array; float32 has 1e-7 for each number, and sums of some hundred.
-TOLERANCE = 1e-5
+# CTC adds logarithms of sums, step after step.
+TOLERANCE, CTC = 1e-5, 5e-5
 
 
-@pytest.fixture(scope="session")
-def operations(framework):
-    """The module of the framework of this session."""
-    name = framework.__name__.rpartition(".")[2]
-    return importlib.import_module(f"kernels.{name}.operations")
+def lacks(framework, problem):
+    """What a framework has no kernel of, and one process none."""
+    sparse = getattr(problem, "sparsity", 0.0) > 0.0
+    return problem.kind == "all_reduce" or (framework.endswith("paddlepaddle") and sparse)
 
 
 LAYOUTS = [(case, by_channels) for case in CASES for by_channels in (True, False)
@@ -24,11 +22,12 @@ LAYOUTS = [(case, by_channels) for case in CASES for by_channels in (True, False
 
 @pytest.mark.parametrize(("case", "by_channels"), LAYOUTS,
                          ids=[f"{name_of(case)}, {'NHWC' * (not own)}" for case, own in LAYOUTS])
-def test_values_are_numpys(operations, case, by_channels):
+def test_values_are_numpys(framework, operations, case, by_channels):
     problem, direction = case
-    if reason := operations.missing(problem, direction, "fp32"):
-        assert problem.kind in ("suppression", "all_reduce", "recurrent"), reason
-        pytest.skip(reason)
+    reason = operations.missing(problem, direction, "fp32")
+    assert bool(reason) == lacks(framework.__name__, problem), reason
+    if reason:
+        return
     problem = values.checked(problem)
     arrays = values.inputs(problem, direction)
     run = operations.make(problem, direction, operations.put(arrays, "fp32"), by_channels)
@@ -36,4 +35,5 @@ def test_values_are_numpys(operations, case, by_channels):
     arrays = values.inputs(problem, direction)
     found = operations.read(problem, run())
     expected = values.values(problem, direction, values.drawn(arrays, found))
-    assert values.gap(values.without_draws(found), expected) < TOLERANCE
+    assert values.gap(values.without_draws(found), expected) < (
+        CTC if problem.kind == "ctc" else TOLERANCE)
