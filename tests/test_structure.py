@@ -37,7 +37,7 @@ def checked_out(*patterns):
 
 COMMON = checked_out("common")
 MODULES = {path.relative_to(ROOT).parts: path for path in
-           checked_out("common/*.py", *(f"{name}/*.py" for name in APPLICATIONS))}
+           checked_out("common/*.py", "kernels/*.py", *(f"{name}/*.py" for name in APPLICATIONS))}
 NEUTRAL = {parts: path for parts, path in MODULES.items()
            if "frameworks" not in parts and not set(FRAMEWORKS) & set(parts)}
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import types
 
 import pytest
@@ -11,6 +12,7 @@ from common.errors import UserError
 from common.kernels import Elementwise, Gemm
 from kernels import measured, steps, suite, values, written
 from kernels.lists import Row
+from tests.conftest import ROOT
 
 ROOF = {"flops_per_second": 1e9, "bytes_per_second": 1e8}
 
@@ -49,6 +51,21 @@ def test_a_users_mistake_is_one_line(arguments, words):
     with pytest.raises(UserError, match=words) as raised:
         suite.parse(arguments)
     assert "\n" not in str(raised.value)
+
+
+def test_the_readme_has_every_flag():
+    text = (ROOT / "kernels" / "README.md").read_text()
+    named = re.findall(r"^\| (`--[^|]*) \|", text, re.MULTILINE)
+    named = [flag for cell in named for flag in re.findall(r"`--(\w+)`", cell)] + ["list"]
+    assert sorted(named) == sorted(suite.define_flags())
+    assert "`--list`" in text
+
+
+def test_a_wrong_framework_is_one_line_before_anything_is_installed(command):
+    for wrong in ((), ("torch",), ("../translation/pytorch",)):
+        done = command("kernels/run.sh", *wrong, check=False)
+        assert done.returncode == 1 and done.stdout == ""
+        assert done.stderr.count("\n") == 1 and "one of pytorch, tensorflow" in done.stderr
 
 
 def test_a_list_follows_its_fields():
