@@ -20,7 +20,7 @@ from common.kernels import FORWARD, GATES, INPUTS, WEIGHTS
 SMOOTHING = 0.1          # of the smoothed cross-entropy
 EPSILON = 1e-5           # of both norms
 CLIP = 20.0              # of the chain `clip`
-MASKED = -1e9            # what a mask adds to the score of a key that is not there
+MASKED = -1e4            # what a mask adds to the score of a key that is not there; fp16 holds it
 RATE, SHARE, DECAY = 0.1, 0.9, 1e-4           # momentum, its share, decay of weights
 BETAS, ADAM_EPSILON = (0.9, 0.98), 1e-9
 TRUST, CLIP_NORM = 0.001, 10.0
@@ -179,6 +179,7 @@ def _elementwise_inputs(p, direction, rng):
     found = {name: normal(rng, p.size) for name in names}
     if p.name == "clip":
         found["x"] *= np.float32(CLIP)
+        found["x"][abs(found["x"] - CLIP) < CLIP / 50] += 1.0  # at the bound it has two slopes
     if p.name == "sigmoid_cross_entropy":
         found["labels"] = rng.integers(0, 2, p.size).astype(np.float32)
     elif direction != FORWARD:

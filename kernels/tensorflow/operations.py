@@ -20,6 +20,7 @@ import tensorflow as tf  # isort: skip  # after the adapter, which silences its 
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 DTYPES = {"bf16": tf.bfloat16, "fp16": tf.float16}
+tf.get_logger().setLevel("ERROR")  # it warns of many graphs of one function: each problem has one
 PICTURES = ("convolution", "batch_norm", "pooling")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels import values
+from kernels import measured, values
 from tests.kernels.small import CASES, name_of
 
 # Of the root mean square of an array; float32 has 1e-7 for each number, and sums of some hundred.
@@ -37,3 +37,19 @@ def test_values_are_numpys(framework, operations, case, by_channels):
     expected = values.values(problem, direction, values.drawn(arrays, found))
     assert values.gap(values.without_draws(found), expected) < (
         CTC if problem.kind == "ctc" else TOLERANCE)
+
+
+ROUNDED = ("gemm", "convolution", "recurrent", "attention")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("case", [case for case in CASES if case[0].kind in ROUNDED], ids=name_of)
+def test_rounded_numbers_are_checked_as_such(framework, operations, case, precision):
+    """numpy computes with the inputs as they were rounded."""
+    problem, direction = case
+    if operations.missing(problem, direction, precision):
+        return
+    setting = measured.Setting(operations, framework, "cpu", precision)
+    arrays = values.inputs(problem, direction)
+    difference, _ = measured.check(problem, direction, arrays, setting, True)
+    assert 1e-6 < difference < measured.TOLERANCES[precision] / 2
