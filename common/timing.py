@@ -4,6 +4,8 @@
     figures = report("pytorch", seconds, count=256, unit="images")
     write("speed.json", figures, benchmark="a network")
 
+    measured = sample(kernel, budget=1.0, finish=synchronize)     # one candidate, as long as needed
+
 A candidate is a function without arguments.  It does its work once and returns when that work is
 done: where a device works on by itself, the caller synchronizes inside.  Work of less than some
 ten microseconds is repeated inside, or the clock is what is measured.
@@ -11,7 +13,9 @@ ten microseconds is repeated inside, or the clock is what is measured.
 
 import importlib.metadata
 import json
+import math
 import sys
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
@@ -22,6 +26,9 @@ from common.run_folder import commit
 # The range of n draws misses their true median with a probability of 2^(1 - n): 6 % where n is 5.
 # With fewer rounds no resampling of them gives an interval of 95 %.
 FEWEST_ROUNDS = 5
+SHORTEST_SAMPLE = 2e-4   # seconds; shorter work is repeated within a sample
+WARMUP_CALLS = 5
+MOST_SAMPLES = 1000
 
 
 def alternate(candidates, rounds, warmup=1):
@@ -41,6 +48,85 @@ def alternate(candidates, rounds, warmup=1):
             if index >= 0:
                 seconds[name][index] = ended - started
     return seconds
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What `sample` found of one candidate."""
+
+    seconds: np.ndarray   # float64 [samples], of one call each
+    repeats: int          # calls that a sample is the mean of
+    narrow: bool          # whether the interval is as narrow as was asked; else time ran out
+
+    def median(self):
+        """Seconds of a call."""
+        return float(np.median(self.seconds))
+
+    def interval(self):
+        """(low, high) of the median, see median_interval; None of too few samples."""
+        return median_interval(self.seconds)
+
+
+def sample(candidate, budget, width=0.02, between=None, finish=None):
+    """Times one candidate until its median is known well, or the budget has passed: a Sample.
+
+    candidate: a function without arguments.  budget: seconds, the warm-up among them; one call may
+    pass it, for there are always a warm-up and a sample.  width: of the median's interval, as a
+    share of the median: narrow enough to stop.
+    between: called before each sample, its time not counted: it may empty the cache of the
+    processor.  Each sample is one call then.  finish: waits until a device has done all; in the
+    sample's time.
+    The interval is looked at each time the samples have grown by a quarter: one that is looked at
+    after each sample stops at a lucky few.  Simulated with 1 to 20 % of spread, 95 % of them hold
+    the true median.
+    """
+    wait = finish or (lambda: None)
+    started = perf_counter()
+
+    def call(times):
+        if between:
+            between()
+        wait()
+        before = perf_counter()
+        for _ in range(times):
+            candidate()
+        wait()
+        return perf_counter() - before
+
+    for _ in range(WARMUP_CALLS):
+        once = call(1)
+        if perf_counter() - started > budget / 4:
+            break
+    repeats = 1 if between else max(1, math.ceil(SHORTEST_SAMPLE / max(once, 1e-7)))
+    seconds, look, narrow = [], FEWEST_ROUNDS + 1, False
+    while not narrow and len(seconds) < MOST_SAMPLES:
+        seconds.append(call(repeats) / repeats)
+        if len(seconds) >= look:
+            low, high = median_interval(seconds)
+            narrow = high - low <= width * np.median(seconds)
+            look = math.ceil(1.25 * len(seconds))
+        if perf_counter() - started >= budget:
+            break
+    return Sample(np.array(seconds), repeats, bool(narrow))
+
+
+def median_interval(seconds, level=0.95):
+    """(low, high): two of the samples between which the true median lies; None of fewer than six.
+
+    Whatever the distribution, each sample is below the true median with a probability of 1/2, so
+    how many are is binomial.  The r-th from below and from above are taken, the largest r of which
+    both sides together miss with at most 1 - level.
+    """
+    ordered = np.sort(seconds)
+    number, missed, below = len(ordered), 0.0, 0
+    while True:
+        missed += 2.0 * math.comb(number, below) / 2**number
+        if missed > 1.0 - level or 2 * below >= number:
+            break
+        below += 1
+    if not below:
+        return None
+    return float(ordered[below - 1]), float(ordered[number - below])
 
 
 def ratio(other, first):

@@ -37,7 +37,7 @@ def checked_out(*patterns):
 
 COMMON = checked_out("common")
 MODULES = {path.relative_to(ROOT).parts: path for path in
-           checked_out("common/*.py", *(f"{name}/*.py" for name in APPLICATIONS))}
+           checked_out("common/*.py", "kernels/*.py", *(f"{name}/*.py" for name in APPLICATIONS))}
 NEUTRAL = {parts: path for parts, path in MODULES.items()
            if "frameworks" not in parts and not set(FRAMEWORKS) & set(parts)}
 
@@ -222,6 +222,8 @@ TWINS = {f"{application}/{file}": [ROOT / application / name / file for name in 
          for application in APPLICATIONS for file in ("model.py", "train.py")}  # fmt: skip
 TWINS["object_detection/regions.py"] = [ROOT / "object_detection" / name / "regions.py"
                                         for name in FRAMEWORKS]  # fmt: skip
+TWINS["kernels/operations.py"] = [ROOT / "kernels" / name / "operations.py"
+                                  for name in FRAMEWORKS]  # fmt: skip
 TWINS["common/frameworks"] = [ROOT / "common" / "frameworks" / f"{n}.py" for n in FRAMEWORKS]
 
 # TensorFlow alone has no autocast, so its networks ask what to cast to; and Keras's optimizers
@@ -315,6 +317,8 @@ FLOORS = {
     "speech_recognition/train.py": (77, 78, 71),
     "translation/model.py": (74, 84, 72),
     "translation/train.py": (78, 84, 80),
+    # TensorFlow has no recurrent layer or attention of its own on a CPU.
+    "kernels/operations.py": (49, 64, 53),
     # PyTorch and PaddlePaddle send gradients in packs by hand; TensorFlow does so itself.
     "common/frameworks": (54, 69, 52),
 }

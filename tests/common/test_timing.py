@@ -116,6 +116,70 @@ def test_interval_properties(times, factor):
     assert timing.ratio_interval(first, first) == (1.0, 1.0)
 
 
+def test_a_steady_candidate_is_sampled_until_its_median_is_known(clock):
+    """Five to warm up, six samples: the fewest that give an interval."""
+    durations = [9.0, 9.0, 1.0, 1.0, 1.0] + [2.0] * 6
+    measured = timing.sample(clock.candidate("one", durations), budget=100.0)
+    assert len(clock.calls) == 11 and measured.narrow and measured.repeats == 1
+    assert measured.median() == 2.0 and measured.interval() == (2.0, 2.0)
+
+
+def test_a_budget_ends_it_and_says_so(clock):
+    """Warm-up ends at a quarter: two calls.  Samples are 1, 2, 1, 2, ...: nobody knows the median.
+    """
+    durations = [3.0, 3.0] + [1.0, 2.0] * 50
+    measured = timing.sample(clock.candidate("one", durations), budget=21.0)
+    assert measured.seconds.tolist() == [1.0, 2.0] * 5
+    assert not measured.narrow and measured.median() == 1.5
+
+
+def test_one_call_that_is_longer_than_the_budget_is_a_sample(clock):
+    measured = timing.sample(clock.candidate("one", [50.0, 60.0]), budget=1.0)
+    assert measured.seconds.tolist() == [60.0] and measured.interval() is None
+    assert not measured.narrow
+
+
+def test_short_work_is_repeated_within_a_sample(clock):
+    """In a quarter of SHORTEST_SAMPLE: four calls a sample, and its seconds are those of one."""
+    once = timing.SHORTEST_SAMPLE / 4 * (1 + 1e-6)
+    measured = timing.sample(clock.candidate("one", [once] * 29), budget=1.0)
+    assert measured.repeats == 4 and len(clock.calls) == 5 + 6 * 4
+    assert measured.median() == pytest.approx(once)
+
+
+def test_a_cold_cache_is_made_so_before_each_sample_and_off_the_clock(clock):
+    """And a device's work is waited for: before the clock starts, and within its time."""
+    empty = clock.candidate("empty", [5.0] * 50)
+    wait = clock.candidate("wait", [0.0, 1.0] * 50)
+    run = clock.candidate("run", [1e-6] * 50)
+    measured = timing.sample(run, 1000.0, between=empty, finish=wait)
+    assert clock.calls == ["empty", "wait", "run", "wait"] * 11
+    assert measured.repeats == 1 and measured.median() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_median_interval_by_hand():
+    """Of six: both ends miss with 2/64.  Of nine: the second from each end, 2 (1 + 9)/512."""
+    assert timing.median_interval([3.0, 1.0, 2.0, 6.0, 5.0, 4.0]) == (1.0, 6.0)
+    assert timing.median_interval(range(9)) == (1.0, 7.0)
+    assert timing.median_interval(range(8)) == (0.0, 7.0)
+    assert timing.median_interval(range(5)) is None
+    assert timing.median_interval(range(5), level=0.9) == (0.0, 4.0)
+    low, high = timing.median_interval(range(1001))
+    assert low == 1000 - high and 460 < low < 475  # 500 - 1.96 sqrt(1001) / 2 = 469
+
+
+def test_samples_that_stop_when_narrow_hold_the_true_median(clock):
+    rng = np.random.default_rng(5)
+    held = 0
+    for _ in range(200):
+        draws = iter(rng.lognormal(0.0, 0.05, 3000))
+        measured = timing.sample(clock.candidate("one", draws), budget=1e9)
+        low, high = measured.interval()
+        assert measured.narrow and high - low <= 0.02 * measured.median()
+        held += low <= 1.0 <= high
+    assert held / 200 > 0.9
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(1234.0, "1234 s"), (12.34, "12.3 s"), (1.0, "1.00 s"), (0.0316, "31.6 ms"), (4e-4, "400 us")],
