@@ -21,7 +21,7 @@ def write_board(board, colour, back, planes, index):
     """
     for point in range(len(board)):
         stone = board[point]
-        if stone != 0:  # few are there: it takes half the time of writing every point
+        if stone != 0:  # few are there
             planes[back[point], 2 * index + (stone != colour)] = 1
 
 
