@@ -3,9 +3,11 @@
 import math
 import signal
 import sys
+import time
 
 ABORTED = 2       # exit code: does not hold: a target missed, a log or a port that fails
 INTERRUPTED = 130
+GRACE = 3.0       # seconds in which a launcher finds that a process has gone, and ends the others
 
 
 class UserError(Exception):
@@ -41,7 +43,9 @@ def told(body, advice="", may_speak=None):
     advice: what to do after an interruption that does not say so.
     may_speak: of a process among others, whether it is the one that tells; SIGTERM then ends it
     without a word, which is the launcher's.
-    A file that cannot be read or written is the user's to mend, wherever it strikes.
+    A file that cannot be read or written is the user's to mend, wherever it strikes; but among
+    processes an OSError may be PaddlePaddle's word for a peer that has gone, which the launcher
+    knows better.
     """
     ends = signal.SIG_DFL if may_speak else _interrupt
     handlers = {signal.SIGTERM: ends, signal.SIGHUP: ends}
@@ -55,6 +59,8 @@ def told(body, advice="", may_speak=None):
     except UserError as error:
         line = str(error)
     except OSError as error:
+        if may_speak:
+            time.sleep(GRACE)
         line = f"{error.filename or 'input or output'}: {error.strerror or error}."
     except MemoryError as error:
         line = f"out of memory ({error}). Make the batch or the model smaller."

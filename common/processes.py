@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from common.errors import ABORTED, UserError
+from common.errors import ABORTED, GRACE, UserError
 
 # What a run's log and result keep of the environment, for it changes speed or numbers.  By name:
 # what else begins with TF_, say, may be a secret, as Terraform's variables are.
@@ -78,7 +78,7 @@ def show_late(kind, error, trace):
     Where the exception is that another process has gone, the launcher ends this one by then, and
     tells what it knows.
     """
-    time.sleep(3.0)
+    time.sleep(GRACE)
     if may_speak():
         sys.__excepthook__(kind, error, trace)
 

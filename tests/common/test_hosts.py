@@ -220,6 +220,22 @@ def test_of_processes_that_find_a_fault_one_tells(capfd, monkeypatch):
     assert processes.may_speak()
 
 
+def test_a_process_whose_peer_has_gone_ends_without_a_word():
+    """PaddlePaddle says so with an OSError, before the launcher can know; who is alone says it."""
+    code = ("import sys; from common.errors import told; from common.processes import may_speak\n"
+            "def fail(): print(flush=True); raise OSError('the peer has closed')\n"
+            "sys.exit(told(fail, may_speak=may_speak if sys.argv[1:] else None))")  # fmt: skip
+    said = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    peer = processes.start([sys.executable, "-c", code, "launched"], {}, **said)
+    peer.stdout.readline()  # it has failed
+    time.sleep(0.5)
+    assert processes.wait_for_all([peer], check=peer.kill) == -9
+    alone = processes.start([sys.executable, "-c", code], {}, **said)
+    assert [peer.communicate(), alone.communicate()] == [
+        ("", ""), ("\n", "error: input or output: the peer has closed.\n"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("dies", [0, 1])
 def test_each_process_is_watched(dies):
     """Whichever of them dies, the others are ended."""
